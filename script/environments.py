@@ -1,0 +1,102 @@
+"""Makes .venv (and .venv-old-sdks) from the locks; called by script/setup.
+
+A stamp written last says what an environment was made from. One without a stamp, or with another one, is made again
+from nothing; only the step from the lock `run` to the lock `dev`, which holds it, and a changed pyproject.toml are
+done in place. One process at a time works here: the file lock falls when its holder dies, however it dies.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STAMP = "made-from"
+
+
+def main() -> None:
+    """Make what `run` or `dev` asks for."""
+    if len(sys.argv) != 2 or sys.argv[1] not in {"run", "dev"}:
+        sys.exit("usage: script/setup [run|dev]")
+    kind = sys.argv[1]
+    with (CHECKOUT / ".venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare(CHECKOUT / ".venv", kind)
+        if kind == "dev":
+            prepare(CHECKOUT / ".venv-old-sdks", "old-sdks")
+
+
+def prepare(environment: Path, kind: str) -> None:
+    """Bring one environment to what its lock says."""
+    stamp = environment / STAMP
+    want = {"base": base_of(environment), "lock": locked(kind), "package": package_of(kind)}
+    have = read(stamp)
+    same = have == want or (kind == "run" and have == {**want, "lock": locked("dev")})
+    if same and (environment / "bin" / "python").exists():
+        return
+    stamp.unlink(missing_ok=True)
+    python = environment / "bin" / "python"
+    if have.get("base") != want["base"] or have.get("lock") not in {want["lock"], locked("run")}:
+        say(f"making {environment.name}")
+        shutil.rmtree(environment, ignore_errors=True)
+        run(sys.executable, "-m", "venv", environment, hint="on Debian: apt-get install python3-venv")
+    if have.get("lock") != want["lock"]:
+        say(f"installing requirements/{kind}.txt into {environment.name}")
+        run(*pip(python), "--only-binary", ":all:", "--require-hashes", "-r", f"requirements/{kind}.txt")
+    if want["package"]:
+        run(*pip(python), "--no-deps", "--no-build-isolation", "--editable", ".")
+    stamp.write_text("".join(f"{name} {value}\n" for name, value in want.items()))
+
+
+def base_of(environment: Path) -> str:
+    """The interpreter and the place: an environment cannot be moved, its scripts name its path."""
+    return digest(sys.version.encode(), sys.executable.encode(), str(environment).encode())
+
+
+def locked(kind: str) -> str:
+    """The lock's checksum under its name."""
+    return f"{kind}:{digest((CHECKOUT / 'requirements' / f'{kind}.txt').read_bytes())}"
+
+
+def package_of(kind: str) -> str:
+    """What the editable install was made from; the side environment holds no aibridge."""
+    return "" if kind == "old-sdks" else digest((CHECKOUT / "pyproject.toml").read_bytes())
+
+
+def digest(*parts: bytes) -> str:
+    """One checksum of several values."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def read(stamp: Path) -> dict[str, str]:
+    """What the environment was made from; nothing where it was not finished."""
+    try:
+        lines = stamp.read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (line.partition(" ") for line in lines)}
+
+
+def pip(python: Path) -> list[str | Path]:
+    """`pip install` of the environment, without a word about newer pips and without a prompt."""
+    return [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+
+
+def run(*command: str | Path, hint: str = "") -> None:
+    """Run to success, or end with what failed."""
+    # What another environment set for its own python or pip must not leak into this one.
+    environ = {k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_USER"}}
+    if (code := subprocess.run(command, cwd=CHECKOUT, env=environ, check=False).returncode) != 0:
+        sys.exit(f"script/setup: {' '.join(map(str, command))} failed with status {code}{hint and f' ({hint})'}")
+
+
+def say(what: str) -> None:
+    """Tell whoever waits."""
+    print(f"script/setup: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
