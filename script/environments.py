@@ -31,14 +31,14 @@ def main() -> None:
 
 def prepare(environment: Path, kind: str) -> None:
     """Bring one environment to what its lock says."""
-    stamp = environment / STAMP
+    stamp, python = environment / STAMP, environment / "bin" / "python"
+    have = read(stamp) if python.exists() else {}
+    if kind == "run" and have.get("lock") == locked("dev"):
+        kind = "dev"  # holds all of `run`, and whoever made it wants to keep it
     want = {"base": base_of(environment), "lock": locked(kind), "package": package_of(kind)}
-    have = read(stamp)
-    same = have == want or (kind == "run" and have == {**want, "lock": locked("dev")})
-    if same and (environment / "bin" / "python").exists():
+    if have == want:
         return
     stamp.unlink(missing_ok=True)
-    python = environment / "bin" / "python"
     if have.get("base") != want["base"] or have.get("lock") not in {want["lock"], locked("run")}:
         say(f"making {environment.name}")
         shutil.rmtree(environment, ignore_errors=True)
