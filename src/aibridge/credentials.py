@@ -1,0 +1,40 @@
+"""Keys as values that do not show themselves, and the mask under which records name them."""
+
+from __future__ import annotations
+
+
+class Secret:
+    """A credential. `repr`, `str` and formatting hide it; `reveal()` is the only way to the value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    @property
+    def hint(self) -> str:
+        return masked(self._value)
+
+    def __repr__(self) -> str:
+        return f"Secret({self.hint!r})"
+
+    def __str__(self) -> str:
+        return self.hint
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a secret is not pickled")
+
+
+def masked(value: str) -> str:
+    """The hint of a credential: n characters at each end, fewer for short ones, none below five."""
+    shown = 4 if len(value) >= 20 else 2 if len(value) >= 10 else 1 if len(value) >= 5 else 0
+    return f"{value[:shown]}...{value[-shown:]}" if shown else "..."

@@ -1,0 +1,166 @@
+"""Every door of the house on one page. A host passes an object with these methods in; nothing is inherited.
+
+The rule of all doors: they are awaited inside a request, so they must be quick or bounded; what they raise is
+said here, and nothing else may come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Protocol
+
+from aibridge.actor import Actor
+from aibridge.errors import Header
+from aibridge.records import (
+    InterceptionRecord,
+    InterceptionRecordEnded,
+    ModelThoughtRecord,
+    PromptUsageRecord,
+    TokenUsageRecord,
+    ToolUsageRecord,
+)
+
+
+class Clock(Protocol):
+    """Time is an argument: wall clock for what is written down, monotonic for durations."""
+
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never steps."""
+
+
+class Ids(Protocol):
+    """Makes identifiers."""
+
+    def __call__(self) -> str:
+        """A new UUIDv7 as lower-case text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks, and the request without the credentials of ours that said so.
+
+    `headers` are the client's raw header pairs and `query` its raw query string, both without every value
+    that is a gateway credential. A provider credential that is still in `headers` is the user's own (BYOK).
+    """
+
+    actor: Actor
+    headers: Sequence[Header]
+    query: bytes
+
+
+class Authenticator(Protocol):
+    """Finds the actor of a request."""
+
+    async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
+        """The identity behind an ASGI http scope.
+
+        Raises:
+            Refused: nobody is known (401), or may not ask (429); nothing was recorded.
+        """
+
+
+class Recorder(Protocol):
+    """Keeps records. Methods return when a record is accepted, in order; two of them wait for durability.
+
+    Raises:
+        RecordingFailed: the record is not, and will not be, kept.
+    """
+
+    async def record_interception(self, record: InterceptionRecord) -> None:
+        """Returns when the start is durable; the provider is asked only afterwards."""
+
+    async def record_interception_ended(self, record: InterceptionRecordEnded) -> None:
+        """Returns when the end and all earlier records of that interception are durable."""
+
+    async def record_token_usage(self, record: TokenUsageRecord) -> None: ...
+
+    async def record_prompt_usage(self, record: PromptUsageRecord) -> None: ...
+
+    async def record_tool_usage(self, record: ToolUsageRecord) -> None: ...
+
+    async def record_model_thought(self, record: ModelThoughtRecord) -> None: ...
+
+
+class ConversationStore(Protocol):
+    """Knows whose the things are that a provider stores under our one central key. State, not records."""
+
+    async def own(self, provider_name: str, ids: Sequence[str], actor_id: str) -> None:
+        """Makes `actor_id` the owner of provider-side ids; durable on return. The first owner stays.
+
+        Raises:
+            RecordingFailed: it could not be made durable; the client must not see the ids.
+        """
+
+    async def owner(self, provider_name: str, stored_id: str) -> str | None:
+        """The actor whose request created `stored_id`, or None when nobody here did."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request to a provider, ready to be sent: nothing is added to it but framing and Host."""
+
+    method: str
+    url: str  # already quoted; sent as it is
+    headers: Sequence[Header]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTimeouts:
+    """Deadlines for one request, in seconds."""
+
+    connect: float
+    first_byte: float  # from the request's start to the first byte of the answer's head
+    stall: float  # between two bytes of the answer
+
+
+class UpstreamResponse(Protocol):
+    """An answer whose head has come."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """As the provider sent them, names and values byte for byte, in order."""
+
+    async def read(self) -> bytes:
+        """The next bytes of the body as soon as there are any; b"" once it is whole.
+
+        A body that was compressed although identity was asked for comes decoded, and its
+        `Content-Encoding` and `Content-Length` are gone from `headers` (see `Upstream.open`).
+
+        Raises:
+            UpstreamReset: the body broke off. UpstreamStalled: nothing came in time.
+        """
+
+    @property
+    def at_end(self) -> bool:
+        """True when `read` would return b"" without waiting."""
+
+
+class OpenUpstream(Protocol):
+    """An upstream request in the making; leaving the block cancels whatever is unfinished."""
+
+    async def __aenter__(self) -> UpstreamResponse:
+        """Raises: UpstreamUnreachable, UpstreamStalled."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Upstream(Protocol):
+    """The way out to providers. Never follows a redirect, never adds a header."""
+
+    def open(self, request: UpstreamRequest, timeouts: UpstreamTimeouts, *, decode: bool = True) -> OpenUpstream:
+        """Sends `request`. With `decode` a compressed body is decoded (see `UpstreamResponse.read`)."""
+
+    async def close(self) -> None:
+        """Closes what is pooled. Open responses break off."""

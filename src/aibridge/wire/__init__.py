@@ -1,0 +1,1 @@
+"""Byte formats that the dialects share. Everything here is pure: bytes in, values out."""
