@@ -57,8 +57,9 @@ def base_of(environment: Path) -> str:
 
 
 def locked(kind: str) -> str:
-    """The lock's checksum under its name."""
-    return f"{kind}:{digest((CHECKOUT / 'requirements' / f'{kind}.txt').read_bytes())}"
+    """The checksum of the lock's pins and hashes under its name; its notes install nothing."""
+    lines = (CHECKOUT / "requirements" / f"{kind}.txt").read_bytes().splitlines()
+    return f"{kind}:{digest(*(line for line in lines if not line.lstrip().startswith(b'#')))}"
 
 
 def package_of(kind: str) -> str:

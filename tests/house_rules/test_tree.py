@@ -16,7 +16,7 @@ LARGEST_FUNCTION = 60  # lines; a screen
 REGISTRY = re.compile(
     r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian[.]org|index[.]crates[.]io|proxy[.]golang[.]org"
 )
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|farm)[/]|/opt/wheels\b|[.][.]/shared\b")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|farm)[/]|/opt[/]wheels\b|[.][.]/shared\b")
 SUPPRESSION = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma:|pyright:|mypy:|ruff:)")
 REASONED = re.compile(r"#\s*(?:type:\s*ignore\[[\w, -]+\]|noqa: [A-Z0-9, ]+?)\s+#?\s*\S+\s+\S+")
 ROOM_FOR_EVERYTHING = re.compile(r"(?:utils?|helpers?|common|misc|managers?)[.]py")
