@@ -2,7 +2,8 @@
 
 A stamp written last says what an environment was made from. One without a stamp, or with another one, is made again
 from nothing; only the step from the lock `run` to the lock `dev`, which holds it, and a changed pyproject.toml are
-done in place. One process at a time works here: the file lock falls when its holder dies, however it dies.
+done in place. One process at a time works here: the file lock falls when its holder and the pip that it started are
+gone, however they went.
 """
 
 import fcntl
@@ -14,6 +15,8 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+# Where an environment is active, the interpreter that it was made from: it may be the one that is made again here.
+PYTHON = Path(sys.executable).resolve()
 STAMP = "made-from"
 
 
@@ -24,6 +27,7 @@ def main() -> None:
     kind = sys.argv[1]
     with (CHECKOUT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)
         prepare(CHECKOUT / ".venv", kind)
         if kind == "dev":
             prepare(CHECKOUT / ".venv-old-sdks", "old-sdks")
@@ -42,7 +46,7 @@ def prepare(environment: Path, kind: str) -> None:
     if have.get("base") != want["base"] or have.get("lock") not in {want["lock"], locked("run")}:
         say(f"making {environment.name}")
         shutil.rmtree(environment, ignore_errors=True)
-        run(sys.executable, "-m", "venv", environment, hint="on Debian: apt-get install python3-venv")
+        run(PYTHON, "-m", "venv", environment, hint="on Debian: apt-get install python3-venv")
     if have.get("lock") != want["lock"]:
         say(f"installing requirements/{kind}.txt into {environment.name}")
         run(*pip(python), "--only-binary", ":all:", "--require-hashes", "-r", f"requirements/{kind}.txt")
@@ -53,7 +57,7 @@ def prepare(environment: Path, kind: str) -> None:
 
 def base_of(environment: Path) -> str:
     """The interpreter and the place: an environment cannot be moved, its scripts name its path."""
-    return digest(sys.version.encode(), sys.executable.encode(), str(environment).encode())
+    return digest(sys.version.encode(), bytes(PYTHON), bytes(environment))
 
 
 def locked(kind: str) -> str:
@@ -90,7 +94,7 @@ def run(*command: str | Path, hint: str = "") -> None:
     """Run to success, or end with what failed."""
     # What another environment set for its own python or pip must not leak into this one.
     environ = {k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_USER"}}
-    if (code := subprocess.run(command, cwd=CHECKOUT, env=environ, check=False).returncode) != 0:
+    if (code := subprocess.run(command, cwd=CHECKOUT, env=environ, close_fds=False, check=False).returncode) != 0:
         sys.exit(f"script/setup: {' '.join(map(str, command))} failed with status {code}{hint and f' ({hint})'}")
 
 
