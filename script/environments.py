@@ -13,11 +13,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Where an environment is active, the interpreter that it was made from: it may be the one that is made again here.
 PYTHON = Path(sys.executable).resolve()
 STAMP = "made-from"
+Step = Literal["make", "install", "package"]
 
 
 def main() -> None:
@@ -40,19 +42,32 @@ def prepare(environment: Path, kind: str) -> None:
     if kind == "run" and have.get("lock") == locked("dev"):
         kind = "dev"  # holds all of `run`, and whoever made it wants to keep it
     want = {"base": base_of(environment), "lock": locked(kind), "package": package_of(kind)}
-    if have == want:
-        return
-    stamp.unlink(missing_ok=True)
-    if have.get("base") != want["base"] or have.get("lock") not in {want["lock"], locked("run")}:
-        say(f"making {environment.name}")
-        shutil.rmtree(environment, ignore_errors=True)
-        run(PYTHON, "-m", "venv", environment, hint="on Debian: apt-get install python3-venv")
-    if have.get("lock") != want["lock"]:
-        say(f"installing requirements/{kind}.txt into {environment.name}")
-        run(*pip(python), "--only-binary", ":all:", "--require-hashes", "-r", f"requirements/{kind}.txt")
-    if want["package"]:
-        run(*pip(python), "--no-deps", "--no-build-isolation", "--editable", ".")
-    stamp.write_text("".join(f"{name} {value}\n" for name, value in want.items()))
+    for step in steps(have, want, run_lock=locked("run")):
+        stamp.unlink(missing_ok=True)
+        match step:
+            case "make":
+                say(f"making {environment.name}")
+                shutil.rmtree(environment, ignore_errors=True)
+                run(PYTHON, "-m", "venv", environment, hint="on Debian: apt-get install python3-venv")
+            case "install":
+                say(f"installing requirements/{kind}.txt into {environment.name}")
+                run(*pip(python), "--only-binary", ":all:", "--require-hashes", "-r", f"requirements/{kind}.txt")
+            case "package":
+                run(*pip(python), "--no-deps", "--no-build-isolation", "--editable", ".")
+    if have != want:
+        stamp.write_text("".join(f"{name} {value}\n" for name, value in want.items()))
+
+
+def steps(have: dict[str, str], want: dict[str, str], *, run_lock: str) -> list[Step]:
+    """What leads from what the stamp says to what is wanted; nothing where they are the same."""
+    kept = have.get("base") == want["base"] and have.get("lock") in {want["lock"], run_lock}
+    had = have if kept else {}
+    todo: list[Step] = [] if kept else ["make"]
+    if had.get("lock") != want["lock"]:
+        todo.append("install")
+    if want["package"] and had.get("package") != want["package"]:
+        todo.append("package")
+    return todo
 
 
 def base_of(environment: Path) -> str:
