@@ -1,0 +1,1 @@
+"""Chat Completions as the simulated provider speaks it: read a request, word the answer, stream it."""

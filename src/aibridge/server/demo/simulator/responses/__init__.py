@@ -1,0 +1,1 @@
+"""The Responses API as the simulated provider speaks it: read a request, word the answer, stream it, store it."""
