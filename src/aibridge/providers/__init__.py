@@ -1,0 +1,11 @@
+"""The upstreams that the bridge knows. To add one: a file beside this one, and a line in `FACTORIES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from aibridge.providers.anthropic import anthropic
+from aibridge.providers.base import Provider, ProviderType
+
+FACTORIES: Mapping[ProviderType, Callable[..., Provider]] = MappingProxyType({"anthropic": anthropic})

@@ -1,0 +1,161 @@
+"""What a provider is: one configured upstream, as a value. Checked when it is made, so that a request never finds out.
+
+No I/O: rules for URLs and headers only. A new provider is a file beside this one and a line in the registry.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypedDict
+from urllib.parse import urlsplit
+
+from aibridge.credentials import Secret
+from aibridge.dialects.base import Dialect
+from aibridge.providers.header_names import OURS, folded, removed_from_requests
+
+ProviderType = Literal["anthropic", "openai", "copilot"]
+UpstreamUser = Literal["id", "username", "email", "hash", "off"]
+# The one rule of ours that a passthrough route has; how each is kept is told in `adapted.py`.
+Adaptation = Literal[
+    "count_tokens",  # messages: counts the injected tools too
+    "input_tokens",  # responses: the same
+    "stored_response",  # the first part below the path is a response's id; it has an owner
+    "conversations",  # makes a conversation; its id gets an owner
+    "conversation",  # the first part below the path is a conversation's id; it has an owner
+]
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_TEMPLATE = re.compile(r"(/[a-z0-9._-]+)+(/\*)?")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRule:
+    """One row of a provider's table. With a dialect it is bridged, else passed through.
+
+    `path` is below the provider's name; a last `/*` stands for one or more parts (see `routes.py`).
+    `upstream_path` is the same below the base URL. `deeper_methods` are taken only by what lies below an id,
+    such as `POST /v1/responses/{id}/cancel`: a bare `POST /v1/responses/{word}` would reach, unread, whatever
+    operation the provider adds under that name next.
+    """
+
+    path: str
+    methods: frozenset[str]
+    upstream_path: str = ""
+    dialect: Dialect | None = None
+    deeper_methods: frozenset[str] = frozenset()
+    adaptation: Adaptation | None = None
+
+    def __post_init__(self) -> None:
+        if not self.upstream_path:
+            object.__setattr__(self, "upstream_path", self.path)
+        for path in (self.path, self.upstream_path):
+            if not _TEMPLATE.fullmatch(path) or path.endswith("/*") is not self.open_ended:
+                raise ValueError(f"{path!r} is no path of a route")
+        if self.dialect is not None and (self.open_ended or self.adaptation is not None):
+            raise ValueError(f"{self.path!r}: a bridged route is one exact path")
+
+    @property
+    def open_ended(self) -> bool:
+        return self.path.endswith("/*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One upstream. Durations are in seconds.
+
+    Raises: ValueError, whose text says which setting is wrong and what is allowed.
+    """
+
+    type: ProviderType
+    name: str
+    base_url: str  # kept without a slash at its end
+    rules: tuple[RouteRule, ...]
+    errors: Dialect  # whose words a refusal has where no dialect is known
+    key: Secret | None = None  # the central one
+    upstream_user: UpstreamUser = "id"
+    send_actor_headers: Mapping[str, str] = field(default_factory=dict)  # attribute of the actor -> header
+    allow_byok: bool = True
+    enabled: bool = True
+    ask_usage: bool = True  # let chat streams report usage although the client did not ask
+    attributed: bool = True  # the provider takes an identifier of the person in the body
+    connect_timeout: float = 10.0
+    first_byte_timeout: float = 120.0
+    blocking_first_byte_timeout: float = 600.0  # a whole answer is written before its first byte
+    stall_timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"provider name {self.name!r}: lower-case letters, digits and single hyphens between them")
+        object.__setattr__(self, "base_url", _checked_url(self.base_url, self.name))
+        object.__setattr__(self, "send_actor_headers", _checked_actor_headers(self.send_actor_headers, self.name))
+        if self.key is not None and not _PRINTABLE.fullmatch(self.key.reveal()):
+            raise ValueError(f"key of provider {self.name!r}: must be printable ASCII without spaces, and not empty")
+        if self.upstream_user not in ("id", "username", "email", "hash", "off"):
+            raise ValueError(f"upstream_user of provider {self.name!r}: one of id, username, email, hash, off")
+        for setting in ("connect_timeout", "first_byte_timeout", "blocking_first_byte_timeout", "stall_timeout"):
+            seconds = getattr(self, setting)
+            if not (seconds > 0 and math.isfinite(seconds)):
+                raise ValueError(f"{setting} of provider {self.name!r}: a number of seconds above 0")
+
+
+class Settings(TypedDict, total=False):
+    """What every type of provider can be told besides its name, address and key (see `Provider`)."""
+
+    upstream_user: UpstreamUser
+    send_actor_headers: Mapping[str, str]
+    allow_byok: bool
+    enabled: bool
+    ask_usage: bool
+    connect_timeout: float
+    first_byte_timeout: float
+    blocking_first_byte_timeout: float
+    stall_timeout: float
+
+
+def as_secret(key: str | Secret | None) -> Secret | None:
+    return Secret(key) if isinstance(key, str) else key
+
+
+def _checked_url(url: str, name: str) -> str:
+    """The URL without slashes at its end. A path in it is kept: that is where OpenAI's version lives."""
+
+    def refused(why: str) -> ValueError:
+        # The URL itself is not shown: somebody may have put a password in it.
+        return ValueError(f"base_url of provider {name!r}: {why}")
+
+    if not _PRINTABLE.fullmatch(url) or "\\" in url:
+        raise refused("must be printable ASCII without spaces or backslashes")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise refused("is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise refused("must be http://HOST... or https://HOST...")
+    if "@" in parts.netloc:
+        raise refused("must not hold a user or a password")
+    if "?" in url or "#" in url:
+        raise refused("must not have a query or a fragment")
+    if any(segment in (".", "..") for segment in parts.path.split("/")):
+        raise refused("must not have . or .. in its path")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _checked_actor_headers(headers: Mapping[str, str], name: str) -> Mapping[str, str]:
+    for attribute, header in headers.items():
+        try:
+            raw = header.encode("ascii")
+        except UnicodeEncodeError:
+            raw = b""
+        if not attribute or not _TOKEN.fullmatch(raw):
+            raise ValueError(f"send_actor_headers of provider {name!r}: {attribute!r} needs the name of a header")
+        known = folded(raw)
+        if known.startswith(b"content-") or (removed_from_requests(known) and not known.startswith(OURS)):
+            raise ValueError(f"send_actor_headers of provider {name!r}: {header!r} has another meaning")
+    return MappingProxyType(dict(headers))

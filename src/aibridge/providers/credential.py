@@ -1,0 +1,95 @@
+"""Which credential a request goes upstream with: the central key, or the user's own (BYOK).
+
+The caller's gateway token was removed before this point, so a credential that is still there is the user's own,
+whichever header it is in: new Anthropic SDKs send `api_key=` as a bearer, old ones as `x-api-key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aibridge.credentials import masked
+from aibridge.errors import Header, Problem, Refused
+from aibridge.records import CredentialKind
+
+if TYPE_CHECKING:
+    from aibridge.providers.base import Provider
+
+_AUTHORIZATION, _API_KEY = b"authorization", b"x-api-key"
+# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
+_UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What authenticates us at the provider. `hint` is the mask that records show."""
+
+    kind: CredentialKind
+    hint: str
+    header: Header | None = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be found nowhere else: the value, without the scheme before it."""
+        if self.header is None:
+            return ()
+        return (_token(self.header[1]).decode("latin-1"),)
+
+
+def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credential:
+    """The one credential of a request whose headers hold no token of ours any more.
+
+    Raises:
+        Refused: 400 for a credential header that occurs twice, 401 when there is no credential at all,
+            403 for the user's own where it is not allowed.
+    """
+    own = _own(provider, headers)
+    if own is not None:
+        if not provider.allow_byok:
+            raise Refused(Problem(403, f"provider {provider.name} does not take credentials of your own"))
+        return own
+    if provider.key is None:
+        raise Refused(Problem(401, _missing(provider), headers=_UNAUTHORIZED))
+    key = provider.key.reveal().encode("ascii")
+    header = (_API_KEY, key) if provider.type == "anthropic" else (_AUTHORIZATION, b"Bearer " + key)
+    return Credential("centralized", provider.key.hint, header)
+
+
+def _own(provider: Provider, headers: Sequence[Header]) -> Credential | None:
+    authorization = _single(headers, _AUTHORIZATION)
+    api_key = _single(headers, _API_KEY)
+    if provider.type == "anthropic" and api_key:
+        return Credential("byok", _hint(api_key), (_API_KEY, api_key))
+    token = _token(authorization)
+    if not token or token == authorization:
+        return None
+    return Credential("byok", _hint(token), (_AUTHORIZATION, authorization))
+
+
+def _single(headers: Sequence[Header], name: bytes) -> bytes:
+    """The header's value; b"" when it is not there or empty."""
+    values = [value for found, value in headers if found.lower() == name]
+    if len(values) > 1:
+        raise Refused(Problem(400, f"the header {name.decode()} occurs more than once"))
+    return values[0].strip() if values else b""
+
+
+def _token(value: bytes) -> bytes:
+    """What follows `Bearer` (RFC 9110 section 11.1: in any case of letters); a value without it as it is."""
+    scheme, _, token = value.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else value
+
+
+def _hint(value: bytes) -> str:
+    return masked(value.decode("latin-1"))
+
+
+def _missing(provider: Provider) -> str:
+    if provider.type == "copilot":
+        return f"provider {provider.name} needs your own Copilot token: send it as Authorization: Bearer"
+    if not provider.allow_byok:
+        return f"provider {provider.name} has no key and takes none of yours: ask who runs this gateway"
+    where = "X-Api-Key or Authorization: Bearer" if provider.type == "anthropic" else "Authorization: Bearer"
+    return f"provider {provider.name} has no key of its own: send yours as {where}"

@@ -1,0 +1,63 @@
+"""Names of headers by what they are for. Lower case, with `-` where a client wrote `_` (see `folded`)."""
+
+from __future__ import annotations
+
+# RFC 9110 section 7.6.1, with those of RFC 2616 that are still met. `Expect` is one too for us: our server has
+# answered it, and the body is sent whole.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"expect",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Who somebody is, to anybody. The one credential for the provider is added afterwards.
+CREDENTIALS = frozenset(
+    {b"api-key", b"authorization", b"coder-session-token", b"cookie", b"x-api-key", b"x-goog-api-key"}
+)
+# Said anew for the way out: `Host` and framing by whoever sends, the rest by `upstream_headers`.
+SAID_ANEW = frozenset({b"accept-encoding", b"content-length", b"forwarded", b"host"})
+FORWARDED = b"x-forwarded-"
+# What only we say. A client that says it is not believed.
+OURS = (b"x-aibridge-", b"x-ai-bridge-", b"x-coder-")
+# They name the account that is billed; with our key that is not the client's to choose.
+ACCOUNT = frozenset({b"openai-organization", b"openai-project"})
+
+# On the way back: what would act on the gateway's own origin, or lead away from it.
+OF_AN_ORIGIN = frozenset(
+    {
+        b"alt-svc",
+        b"clear-site-data",
+        b"location",
+        b"service-worker-allowed",
+        b"set-cookie",
+        b"set-cookie2",
+        b"x-content-type-options",  # ours is added
+    }
+)
+CORS = b"access-control-"
+
+
+def folded(name: bytes) -> bytes:
+    """The name as a provider's server may read it: CGI-like ones take `_` for `-`."""
+    name = name.lower()
+    return name.replace(b"_", b"-") if b"_" in name else name
+
+
+def removed_from_requests(name: bytes) -> bool:
+    """A client's header of this folded name never goes to a provider."""
+    return (
+        name in HOP_BY_HOP
+        or name in CREDENTIALS
+        or name in SAID_ANEW
+        or name.startswith(OURS)
+        or name.startswith(FORWARDED)
+    )
