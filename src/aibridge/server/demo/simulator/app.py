@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from aibridge.server.demo.simulator.built_in import BuiltInProvider
-from aibridge.server.demo.simulator.delivery import Hangup, Receive, Scope, Send, deliver
+from aibridge.server.demo.simulator.delivery import Line, Receive, Scope, Send, deliver
 from aibridge.server.demo.simulator.exchange import Answer, Clock, Exchange, Ids, Incoming, ScriptedAnswer
 from aibridge.server.demo.simulator.ledger import Ledger, Observer
 from aibridge.server.demo.simulator.scripts import Scripts
@@ -75,13 +75,14 @@ class SimulatedProvider:
             body=body,
         )
         number = self._ledger.begin(incoming)
-        completed = False
+        hang_up = (scope.get("extensions") or {}).get(HANG_UP)
+        line = Line(receive, send, hang_up, lambda: self._ledger.end(number, completed=True))
         try:
             answer = self._answer(incoming)
             self._ledger.answer(number, status=answer.status, response_id=answer.response_id, usage=answer.usage)
-            completed = await deliver(answer, receive, send, _hang_up_of(scope), self._pace)
+            await deliver(answer, line, self._pace)
         finally:
-            self._ledger.end(number, completed=completed)
+            self._ledger.end(number, completed=False)
 
     def _answer(self, incoming: Incoming) -> Answer:
         scripted = self._scripts.take(incoming)
@@ -98,14 +99,6 @@ async def _body_of(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)
-
-
-def _hang_up_of(scope: Scope) -> Hangup:
-    """How to break this connection off. A server that has no such extension breaks it off when the application returns
-    without having finished.
-    """
-    hang_up: Hangup = (scope.get("extensions") or {}).get(HANG_UP, lambda _reset: None)
-    return hang_up
 
 
 async def _live(receive: Receive, send: Send) -> None:

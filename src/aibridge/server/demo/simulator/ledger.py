@@ -59,7 +59,8 @@ class Ledger:
         self._replace(number, lambda line: replace(line, status=status, response_id=response_id, usage=usage))
 
     def end(self, number: int, *, completed: bool) -> None:
-        self._replace(number, lambda line: replace(line, completed=completed, ended=True))
+        """Close an exchange; one that has ended stays as it ended."""
+        self._replace(number, lambda line: line if line.ended else replace(line, completed=completed, ended=True))
 
     async def until(self, claim: Callable[[Sequence[Exchange]], bool]) -> None:
         """Wait until the claim holds of the exchanges. Bound it: ``async with asyncio.timeout(5): ...``."""
@@ -70,8 +71,10 @@ class Ledger:
         index = number - self._dropped
         if index < 0:  # ended after the ledger had let go of it
             return
-        self.exchanges[index] = change(self.exchanges[index])
-        self._tell(number, self.exchanges[index])
+        changed = change(self.exchanges[index])
+        if changed is not self.exchanges[index]:
+            self.exchanges[index] = changed
+            self._tell(number, changed)
 
     def _tell(self, number: int, line: Exchange) -> None:
         if self._observe is not None:

@@ -8,7 +8,11 @@ import re
 
 from aibridge.server.demo.simulator.json_values import JsonObject, as_count, as_object, as_objects, as_text
 
-_DEEPEST = 8  # a schema that refers to itself ends here
+# A schema comes from a client, may refer to itself, and must not keep the simulator busy.
+_DEEPEST = 8
+_MOST_VALUES = 500
+_LONGEST_LIST = 8
+_LONGEST_TEXT = 1000
 _COMMANDS = ("ls", "pwd")
 _FORMATS = {
     "date-time": "2026-01-31T12:00:00Z",
@@ -29,14 +33,18 @@ def value_for(schema: JsonObject, *, name: str, prompt: str, variant: int = 0) -
 class _Invention:
     """One run over one schema."""
 
-    __slots__ = ("_prompt", "_root", "_variant")
+    __slots__ = ("_left", "_prompt", "_root", "_variant")
 
     def __init__(self, *, root: JsonObject, prompt: str, variant: int) -> None:
         self._root = root
         self._prompt = prompt
         self._variant = variant
+        self._left = _MOST_VALUES
 
     def value(self, schema: JsonObject, name: str, depth: int) -> object:
+        self._left -= 1
+        if self._left < 0:
+            return None
         schema = self._resolved(schema)
         if "const" in schema:
             return schema["const"]
@@ -52,10 +60,8 @@ class _Invention:
                 return self._array(schema, name, depth)
             case "string":
                 return self._text(schema, name)
-            case "integer":
+            case "integer" | "number":
                 return self._number(schema)
-            case "number":
-                return float(self._number(schema))
             case "boolean":
                 return True
             case _:
@@ -100,7 +106,7 @@ class _Invention:
             return [self._command()]
         if depth >= _DEEPEST:
             return []
-        count = max(1, as_count(schema.get("minItems")) or 0)
+        count = min(max(1, as_count(schema.get("minItems")) or 0), _LONGEST_LIST)
         return [self.value(as_object(schema.get("items")), name, depth + 1) for _ in range(count)]
 
     def _text(self, schema: JsonObject, name: str) -> str:
@@ -126,7 +132,7 @@ class _Invention:
             case _:
                 text = f"simulated {name}" + (f" {self._variant + 1}" if self._variant else "")
         shortest, longest = as_count(schema.get("minLength")) or 0, as_count(schema.get("maxLength"))
-        return text.ljust(shortest, ".")[:longest]
+        return text.ljust(min(shortest, _LONGEST_TEXT), ".")[:longest]
 
     def _number(self, schema: JsonObject) -> int:
         lowest = as_count(schema.get("minimum"))
