@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -83,7 +84,10 @@ def locked(kind: str) -> str:
 
 def package_of(kind: str) -> str:
     """What the editable install was made from; the side environment holds no aibridge."""
-    return "" if kind == "old-sdks" else digest((CHECKOUT / "pyproject.toml").read_bytes())
+    if kind == "old-sdks":
+        return ""
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    return digest(repr([settings["build-system"], settings["project"], settings["tool"]["hatch"]]).encode())
 
 
 def digest(*parts: bytes) -> str:

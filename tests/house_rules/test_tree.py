@@ -97,3 +97,10 @@ def test_no_state_is_shared_by_two_bridges_through_a_global_statement() -> None:
 
 def test_no_package_is_made_of_the_tests() -> None:
     assert committed("tests/*__init__.py") == []
+
+
+def test_every_folder_of_the_package_is_a_package() -> None:
+    """One without `__init__.py` is imported all the same, and import-linter does not see it."""
+    folders = {path.parent for path in committed("src/*.py")}
+
+    assert [folder.relative_to(CHECKOUT) for folder in folders if not (folder / "__init__.py").exists()] == []
