@@ -4,8 +4,6 @@ Everything that a request can be refused for ends here as an answer in the provi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -17,21 +15,7 @@ from aibridge.server.demo.simulator.json_values import JsonObject
 from aibridge.server.demo.simulator.messages import answering as messages
 from aibridge.server.demo.simulator.models import ListShape, model_list, one_model
 from aibridge.server.demo.simulator.responses.answering import ResponsesApi
-
-Handler: TypeAlias = Callable[[Incoming, Desk, str], Answer]
-"""Answers a request on a route; the text is the id in its path, where it has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A method and a path; ``{id}`` stands for one segment. OpenAI's and Copilot's are the same but for ``/v1``."""
-
-    method: Literal["GET", "POST", "DELETE"]
-    path: tuple[str, ...]
-    handler: Handler
-    shape: Shape = "openai"
-    version: Literal["/v1", "either", "none"] = "either"
-    needs_credential: bool = True
+from aibridge.server.demo.simulator.routing import Handler, Route
 
 
 class BuiltInProvider:
@@ -60,74 +44,65 @@ class BuiltInProvider:
             return error_answer(failure, shape, headers, request_id)
 
     def _route(self, incoming: Incoming) -> tuple[Route, str]:
-        _, *segments = incoming.path.split("/")
-        versioned = segments[0] == "v1"
-        if versioned:
-            segments = segments[1:]
-        method = "GET" if incoming.method == "HEAD" else incoming.method
         for route in self._routes:
-            if route.method != method or len(route.path) != len(segments):
-                continue
-            if route.version != "either" and (route.version == "/v1") != versioned:
-                continue
-            if all(wanted in {"{id}", given} for wanted, given in zip(route.path, segments, strict=True)):
-                return route, next(
-                    (given for wanted, given in zip(route.path, segments, strict=True) if wanted == "{id}"), ""
-                )
+            in_path = route.id_in(incoming)
+            if in_path is not None:
+                return route, in_path
         raise Failure(404, f"Unknown request URL: {incoming.method} {incoming.path}.", code="unknown_url")
 
 
 def _routes(responses: ResponsesApi) -> tuple[Route, ...]:
-    def on_body(handler: Callable[[JsonObject, int, Desk], Answer]) -> Handler:
-        return lambda incoming, desk, _: handler(_json(incoming), len(incoming.body), desk)
-
-    def on_id(handler: Callable[[str, Desk], Answer]) -> Handler:
-        return lambda _, desk, in_path: handler(in_path, desk)
-
-    create_conversation: Handler = lambda incoming, desk, _: responses.create_conversation(_json(incoming), desk)  # noqa: E731
-    update_conversation: Handler = lambda incoming, desk, held: responses.update_conversation(  # noqa: E731
-        held, _json(incoming), desk
-    )
-    anthropic = Route("POST", ("messages",), on_body(messages.create), shape="anthropic", version="/v1")
-    event_logging = replace(
-        anthropic, handler=lambda _incoming, desk, _: desk.whole({}), version="none", needs_credential=False
-    )
     return (
-        anthropic,
-        replace(anthropic, path=("messages", "count_tokens"), handler=on_body(messages.count)),
-        replace(event_logging, path=("api", "event_logging", "{id}")),
-        replace(event_logging, path=("api", "event_logging", "{id}", "{id}")),
-        Route("POST", ("chat", "completions"), on_body(chat_completions.create)),
-        Route("POST", ("responses",), on_body(responses.create)),
-        Route("GET", ("responses",), _no_web_socket),
-        Route("POST", ("responses", "compact"), on_body(responses.compact)),
-        Route("POST", ("responses", "input_tokens"), on_body(responses.count)),
-        Route("GET", ("responses", "{id}"), on_id(responses.retrieve)),
-        Route("DELETE", ("responses", "{id}"), on_id(responses.delete)),
-        Route("GET", ("responses", "{id}", "input_items"), on_id(responses.input_items)),
-        Route("POST", ("responses", "{id}", "cancel"), on_id(responses.cancel)),
-        Route("POST", ("conversations",), create_conversation),
-        Route("GET", ("conversations", "{id}"), on_id(responses.conversation)),
-        Route("POST", ("conversations", "{id}"), update_conversation),
-        Route("DELETE", ("conversations", "{id}"), on_id(responses.delete_conversation)),
-        Route("GET", ("conversations", "{id}", "items"), on_id(responses.conversation_items)),
-        Route("GET", ("models",), lambda incoming, desk, _: desk.whole(model_list(_list_shape(incoming)))),
-        Route(
-            "GET", ("models", "{id}"), lambda incoming, desk, held: desk.whole(one_model(_list_shape(incoming), held))
-        ),
-        Route(
-            "GET",
-            ("_ping",),
-            lambda _incoming, desk, _: desk.whole({"ok": True}),
-            version="none",
-            needs_credential=False,
-        ),
+        Route("POST", "/messages", _on_body(messages.create), "anthropic", versioned=True),
+        Route("POST", "/messages/count_tokens", _on_body(messages.count), "anthropic", versioned=True),
+        Route("POST", "/api/event_logging/{rest}", _thanks, "anthropic", versioned=False, needs_credential=False),
+        Route("POST", "/chat/completions", _on_body(chat_completions.create)),
+        Route("POST", "/responses", _on_body(responses.create)),
+        Route("GET", "/responses", _no_web_socket),
+        Route("POST", "/responses/compact", _on_body(responses.compact)),
+        Route("POST", "/responses/input_tokens", _on_body(responses.count)),
+        Route("GET", "/responses/{id}", _on_id(responses.retrieve)),
+        Route("DELETE", "/responses/{id}", _on_id(responses.delete)),
+        Route("GET", "/responses/{id}/input_items", _on_id(responses.input_items)),
+        Route("POST", "/responses/{id}/cancel", _on_id(responses.cancel)),
+        Route("POST", "/conversations", _on_body(responses.create_conversation)),
+        Route("GET", "/conversations/{id}", _on_id(responses.conversation)),
+        Route("POST", "/conversations/{id}", _on_id_and_body(responses.update_conversation)),
+        Route("DELETE", "/conversations/{id}", _on_id(responses.delete_conversation)),
+        Route("GET", "/conversations/{id}/items", _on_id(responses.conversation_items)),
+        Route("GET", "/models", _models),
+        Route("GET", "/models/{id}", _one_model),
+        Route("GET", "/_ping", _thanks, versioned=False, needs_credential=False),
     )
+
+
+def _on_body(handler: Callable[[JsonObject, int, Desk], Answer]) -> Handler:
+    return lambda incoming, desk, _: handler(_json(incoming), len(incoming.body), desk)
+
+
+def _on_id(handler: Callable[[str, Desk], Answer]) -> Handler:
+    return lambda _, desk, in_path: handler(in_path, desk)
+
+
+def _on_id_and_body(handler: Callable[[str, JsonObject, Desk], Answer]) -> Handler:
+    return lambda incoming, desk, in_path: handler(in_path, _json(incoming), desk)
+
+
+def _models(incoming: Incoming, desk: Desk, _: str) -> Answer:
+    return desk.whole(model_list(_list_shape(incoming)))
+
+
+def _one_model(incoming: Incoming, desk: Desk, model_id: str) -> Answer:
+    return desk.whole(one_model(_list_shape(incoming), model_id))
+
+
+def _thanks(_incoming: Incoming, desk: Desk, _: str) -> Answer:
+    return desk.whole({"ok": True})
 
 
 def _shape_on(route: Route, incoming: Incoming) -> Shape:
     """Both providers list their models on the same path; the SDKs of one of them say a version."""
-    if route.path[0] == "models" and _list_shape(incoming) == "anthropic":
+    if route.handler in {_models, _one_model} and _list_shape(incoming) == "anthropic":
         return "anthropic"
     return route.shape
 

@@ -21,10 +21,9 @@ async def serve_simulator(
     app: Callable[[Scope, Receive, Send], Awaitable[None]], host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
     """Serve an application; gives its base URL, as in ``http://127.0.0.1:41234``."""
-    # uvicorn is an extra and slow to import: whoever mounts the application elsewhere does not need it.
-    from uvicorn import Config  # noqa: PLC0415
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
-    from uvicorn.server import ServerState  # noqa: PLC0415
+    from uvicorn import Config  # noqa: PLC0415  an extra, slow to import, and not needed to mount the application
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415  as above
+    from uvicorn.server import ServerState  # noqa: PLC0415  as above
 
     state = ServerState()
 

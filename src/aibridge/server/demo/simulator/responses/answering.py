@@ -76,7 +76,7 @@ class ResponsesApi:
             raise Failure(400, "Cannot cancel a synchronous response.")
         return desk.whole(response)
 
-    def create_conversation(self, body: JsonObject, desk: Desk) -> Answer:
+    def create_conversation(self, body: JsonObject, _size: int, desk: Desk) -> Answer:
         return desk.whole(self._storage.create_conversation(body, desk.now))
 
     def conversation(self, conversation_id: str, desk: Desk) -> Answer:
