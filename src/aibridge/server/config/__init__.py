@@ -1,0 +1,136 @@
+"""The configuration: read once, checked whole, then a value. Bad input stops the start with one line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from aibridge.server.config.layers import At, Sources, Wrong, layered
+from aibridge.server.config.schema import RESERVED, Settings
+from aibridge.server.config.unbuilt import refusals, warnings
+
+__all__ = ["Configuration", "Settings", "Wrong", "data_folder", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings, where each came from, and what is said about them at the start."""
+
+    settings: Settings
+    sources: Sources
+    file: Path | None
+    data: Path
+    warnings: tuple[str, ...]
+
+    @property
+    def base(self) -> Path:
+        """What relative paths are relative to: the file's folder, or the data folder without a file."""
+        return self.file.parent if self.file is not None else self.data
+
+
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[At, object] | None = None,
+) -> Configuration:
+    """The effective configuration. `file` falls back to $AIBRIDGE_CONFIG. Raises: Wrong."""
+    if file is None and environ.get("AIBRIDGE_CONFIG"):
+        file = Path(environ["AIBRIDGE_CONFIG"]).expanduser()
+    if file is not None:
+        file = file.absolute()
+    tree, sources = layered(file, environ, flags or {})
+    if not tree.get("providers"):
+        _add_default_providers(tree, sources, environ)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise Wrong(_first_line(error, sources, file)) from None
+    _check_providers(settings, sources, file)
+    said = set(sources)
+    for refusal in refusals(settings):
+        raise Wrong(refusal)
+    return Configuration(settings, sources, file, data_folder(environ), tuple(warnings(settings, said)))
+
+
+def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the database and the secrets lie without other orders: the user's data directory."""
+    if environ.get("AIBRIDGE_DATA_DIR"):
+        return Path(environ["AIBRIDGE_DATA_DIR"]).expanduser().absolute()
+    home = Path(environ.get("HOME") or Path.home())
+    if os.uname().sysname == "Darwin":
+        return home / "Library" / "Application Support" / "aibridge"
+    return Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "aibridge"
+
+
+def _add_default_providers(tree: dict[str, Any], sources: Sources, environ: Mapping[str, str]) -> None:
+    """Nobody named a provider: all types, with the keys that lie in the environment. Without one, bring your own."""
+    tables: list[dict[str, Any]] = []
+    for kind in ("anthropic", "openai", "copilot"):
+        table: dict[str, Any] = {"type": kind}
+        at = ("providers", len(tables))
+        sources[*at, "type"] = "default"
+        variables = {"keys": f"{kind.upper()}_API_KEY", "base_url": f"{kind.upper()}_BASE_URL"}
+        for key, variable in variables.items():
+            if kind != "copilot" and environ.get(variable):
+                table[key] = [f"env:{variable}"] if key == "keys" else environ[variable]
+                sources[*at, key] = variable
+        tables.append(table)
+    tree["providers"] = tables
+
+
+def _check_providers(settings: Settings, sources: Sources, file: Path | None) -> None:
+    seen: dict[str, int] = {}
+    for index, provider in enumerate(settings.providers):
+        where = _place(("providers", index, "name"), sources, file)
+        if provider.instance in RESERVED:
+            raise Wrong(f"{where}: {provider.instance!r} is the name of a page of the server; choose another")
+        if provider.instance in seen:
+            raise Wrong(f"{where}: {provider.instance!r} is the name of another provider too; give each its own")
+        seen[provider.instance] = index
+
+
+def _first_line(error: ValidationError, sources: Sources, file: Path | None) -> str:
+    """The first fault as one line: where, what, and what is allowed."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    at: At = fault["loc"]
+    where = _place(at, sources, file)
+    if fault["type"] == "extra_forbidden":
+        known = _members(at[:-1])
+        close = difflib.get_close_matches(str(at[-1]), known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
+        return f"{where}: unknown key; {hint}"
+    if fault["type"] == "missing":
+        return f"{where}: is required"
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message.removeprefix("Input should be ")
+    return f"{where}: must be {message}"
+
+
+def _place(at: At, sources: Sources, file: Path | None) -> str:
+    dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in at).lstrip(".")
+    source = next((sources[at[:n]] for n in range(len(at), 0, -1) if at[:n] in sources), None)
+    source = source or next((s for path, s in sources.items() if path[: len(at)] == at), None)
+    return f"{source or file or 'configuration'}: {dotted}"
+
+
+def _members(at: At) -> list[str]:
+    """The keys that a table takes."""
+    model: type[BaseModel] = Settings
+    for step in at:
+        if isinstance(step, int) or step not in model.model_fields:
+            continue
+        model = next(_models(model.model_fields[step].annotation), model)
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models(inner)

@@ -1,0 +1,175 @@
+"""The whole configuration as types. A name that is not here stops the start; a value is checked where it stands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aibridge.server.config.values import Duration, Size, Words
+
+_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+# Paths of the server's own; a provider of that name could not be reached.
+RESERVED = frozenset(
+    [
+        "api",
+        "healthz",
+        "readyz",
+        "metrics",
+        "static",
+        "login",
+        "oauth",
+        "openapi",
+        "docs",
+        "interceptions",
+        "sessions",
+        "models",
+        "clients",
+        "providers",
+        "users",
+        "keys",
+        "groups",
+        "budgets",
+        "prices",
+        "mcp",
+        "usage",
+        "audit",
+        "health",
+        "proxy",
+    ]
+)
+
+
+class Table(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Server(Table):
+    secret: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
+    public_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=256)
+    max_body: Size = 32 * 1024 * 1024
+    max_concurrency: int = Field(default=0, ge=0)
+    max_connections: int = Field(default=10_000, ge=1)
+    drain_timeout: Duration = 300.0
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    log: Literal["auto", "json", "text"] = "auto"
+
+
+class Database(Table):
+    url: str | None = None
+    retention: Duration = 60 * 86400.0
+    durability: Literal["local", "database"] = "local"
+
+
+class Auth(Table):
+    modes: Annotated[Words, Field(min_length=1)] = ["key"]
+    oidc: dict[str, Any] = {}
+    header: dict[str, Any] = {}
+    coder: dict[str, Any] = {}
+
+
+class Bedrock(Table):
+    region: str | None = None
+    access_key: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
+    secret_key: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
+    session_token: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
+    role_arn: str | None = None
+    external_id: str | None = None
+    model: str | None = None
+    small_fast_model: str | None = None
+    models: dict[str, str] = {}
+    base_url: str | None = None
+    partner_id: str | None = None
+
+
+class CircuitBreaker(Table):
+    enabled: bool = False
+    failure_threshold: int = Field(default=5, ge=1)
+    interval: Duration = 10.0
+    timeout: Duration = 30.0
+    max_requests: int = Field(default=3, ge=1)
+
+
+class ProviderTable(Table):
+    type: Literal["anthropic", "openai", "copilot"]
+    name: str = Field(default="", pattern=_NAME + "|^$")
+    base_url: str | None = None
+    keys: Annotated[Words, Field(max_length=5, repr=False, json_schema_extra={"secret": True})] = []
+    max_retries: int = Field(default=0, ge=0, le=10)
+    upstream_user: Literal["id", "username", "email", "hash", "off"] = "id"
+    send_actor_headers: dict[str, str] = {}
+    allow_byok: bool = True
+    enabled: bool = True
+    ask_usage: bool = True
+    offer_tools: bool = True
+    connect_timeout: Duration = 10.0
+    first_byte_timeout: Duration = 120.0
+    blocking_first_byte_timeout: Duration = 600.0
+    stall_timeout: Duration = 600.0
+    bedrock: Bedrock | None = None
+    circuit_breaker: CircuitBreaker | None = None
+
+    @property
+    def instance(self) -> str:
+        return self.name or self.type
+
+
+class McpServer(Table):
+    name: str = Field(pattern=_NAME)
+    url: str | None = None
+    command: Words = []
+    transport: Literal["auto", "streamable_http", "sse", "stdio"] = "auto"
+    allow_tools: str | None = None
+    deny_tools: str | None = None
+    auth: Literal["none", "token", "oauth", "caller"] = "none"
+    token: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
+    headers: dict[str, str] = Field(default={}, repr=False, json_schema_extra={"secret": True})
+    groups: Words = []
+    pin: Literal["report", "strict"] = "report"
+    announce_login: bool = False
+
+
+class Tools(Table):
+    client_mcp: Literal["allow", "deny"] = "allow"
+    deny_client_tools: Words = []
+    keepalive: Literal["tools", "always", "off"] = "tools"
+    max_turns: int = Field(default=25, ge=1)
+    max_time: Duration = 600.0
+    call_timeout: Duration = 60.0
+
+
+class Recording(Table):
+    prompts: bool = True
+    tool_arguments: bool = True
+    thoughts: bool = True
+    max_bytes: Size = 1024 * 1024
+    redact: list[str] = []
+    fail: Literal["closed", "usage-only", "open"] = "closed"
+
+
+class Metrics(Table):
+    port: int = Field(default=9090, ge=0, le=65535)
+    include_initiator: bool = False
+
+
+class Tracing(Table):
+    enabled: bool = False
+
+
+class Settings(Table):
+    """The file as a whole."""
+
+    server: Server = Server()
+    database: Database = Database()
+    auth: Auth = Auth()
+    providers: list[ProviderTable] = []
+    mcp_servers: list[McpServer] = []
+    tools: Tools = Tools()
+    recording: Recording = Recording()
+    metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()

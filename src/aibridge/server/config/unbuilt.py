@@ -1,0 +1,58 @@
+"""Settings that parse but whose feature is not built yet: each that is set is said once, or refuses the start.
+
+Refused is what would make the gateway do something else than was asked for (Bedrock, sign-in by others); the rest
+is only left undone, and warned about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from aibridge.server.config.layers import At
+from aibridge.server.config.schema import Settings
+
+_LATER = "is not built yet and has no effect"
+_WHOLE_TABLES = {"mcp_servers": "injected MCP tools", "tools": "injected MCP tools", "tracing": "tracing"}
+_SINGLE: dict[tuple[str, str], str] = {
+    ("server", "public_url"): "pages and sign-in",
+    ("database", "retention"): "deleting old records",
+    ("database", "durability"): "PostgreSQL",
+    ("metrics", "port"): "the metrics listener",
+    ("metrics", "include_initiator"): "the metrics listener",
+}
+_OF_PROVIDERS = {
+    "max_retries": "retrying",
+    "offer_tools": "injected MCP tools",
+    "circuit_breaker": "the circuit breaker",
+}
+
+
+def refusals(settings: Settings) -> Iterator[str]:
+    """What cannot be served as configured."""
+    url = settings.database.url
+    if url is not None and not url.startswith("sqlite:///"):
+        yield "database.url: must be sqlite:///PATH; PostgreSQL is not built yet"
+    if "key" not in settings.auth.modes:
+        yield 'auth.modes: must contain "key"; the other modes are not built yet'
+    for index, provider in enumerate(settings.providers):
+        if provider.bedrock is not None:
+            yield f"providers[{index}].bedrock: Bedrock is not built yet; remove the table or the provider"
+
+
+def warnings(settings: Settings, said: Collection[At]) -> Iterator[str]:
+    """One line for each setting that was given and changes nothing."""
+    for table, feature in _WHOLE_TABLES.items():
+        if any(at[0] == table for at in said):
+            yield f"[{table}] {_LATER} ({feature})"
+    for at, feature in _SINGLE.items():
+        if at in said:
+            yield f"{'.'.join(at)} {_LATER} ({feature})"
+    for mode in settings.auth.modes:
+        if mode != "key":
+            yield f"auth mode {mode!r} {_LATER}"
+    for index, provider in enumerate(settings.providers):
+        for key, feature in _OF_PROVIDERS.items():
+            if any(at[:3] == ("providers", index, key) for at in said):
+                yield f"providers[{index}].{key} {_LATER} ({feature})"
+        if len(provider.keys) > 1:
+            yield f"providers[{index}].keys: only the first key is used (key pools are not built yet)"
