@@ -73,7 +73,7 @@ def _add_aliases(tree: dict[str, Any], sources: Sources, environ: Mapping[str, s
             sources["providers", index, key] = whence[key]
     for below, setting, variable in aliases.provider_settings_of(environ):
         for index in range(len(tree.get("providers", []))):
-            of_provider = ("providers", index, *below)
+            of_provider: At = ("providers", index, *below)
             if of_provider not in sources:
                 _put(tree, of_provider, setting, variable)
                 sources[of_provider] = variable
