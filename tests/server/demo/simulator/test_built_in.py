@@ -1,12 +1,15 @@
 """The built-in behaviour whatever comes in: an answer in the provider's shape, never an exception."""
 
+import ast
 import itertools
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aibridge.server.demo.simulator
 from aibridge.server.demo.simulator import Incoming
 from aibridge.server.demo.simulator.built_in import BuiltInProvider
 
@@ -67,3 +70,17 @@ def test_an_unknown_path_is_not_found(path: str) -> None:
 )
 def test_a_route_takes_its_own_methods_and_places(method: str, path: str, status: int) -> None:
     assert provider().answer(incoming(method, path)).status == status
+
+
+def test_it_stands_alone_so_that_the_bridge_is_not_checked_with_its_own_code() -> None:
+    folder = Path(aibridge.server.demo.simulator.__file__).parent
+    imported = {
+        node.module
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+    }
+
+    of_the_house = {module for module in imported if module.startswith("aibridge")}
+    assert len(of_the_house) > 10
+    assert [module for module in of_the_house if not module.startswith("aibridge.server.demo.simulator")] == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import openai
@@ -295,7 +296,9 @@ async def test_an_error_that_was_asked_for_is_the_sdks_own_exception(served: Ser
     assert caught.value.request_id
 
 
-async def test_an_upgrade_to_a_web_socket_is_refused_with_the_status_that_codex_falls_back_on(served: Served) -> None:
+async def test_an_upgrade_to_a_web_socket_is_refused_with_the_status_that_codex_falls_back_on(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     async with served.async_openai() as client:
         with pytest.raises(openai.APIStatusError) as caught:
             await client.get(
@@ -305,3 +308,4 @@ async def test_an_upgrade_to_a_web_socket_is_refused_with_the_status_that_codex_
             )
 
     assert caught.value.status_code == 426
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -1,9 +1,10 @@
 """Serve the simulated provider on loopback, inside the running event loop.
 
-It takes no signals, logs nothing, and its end is bounded: whoever is still connected is cut off.
+It takes no signals, logs only its own failures, and its end is bounded: whoever is still connected is cut off.
 """
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,10 +46,17 @@ async def serve_simulator(
         timeout_keep_alive=_IDLE_SECONDS,
     )
     config.load()
+    # Not uvicorn's own logger: the bridge may run in the same process. A refused upgrade is nothing to warn about.
+    logger = logging.getLogger("aibridge.simulator")
+    logger.setLevel(logging.ERROR)
+
+    def connected() -> HttpToolsProtocol:
+        protocol = HttpToolsProtocol(config=config, server_state=state, app_state={})
+        protocol.logger = logger
+        return protocol
+
     listener = socket.create_server((host, port), backlog=1024)
-    server = await asyncio.get_running_loop().create_server(
-        lambda: HttpToolsProtocol(config=config, server_state=state, app_state={}), sock=listener
-    )
+    server = await asyncio.get_running_loop().create_server(connected, sock=listener)
     bound_port: int = listener.getsockname()[1]
     try:
         yield f"http://{host}:{bound_port}"
