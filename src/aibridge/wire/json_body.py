@@ -7,15 +7,23 @@ spellings and unknown members survive, and the same edits give the same bytes ev
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 import msgspec
 
-_SPACE = re.compile(rb"[ \t\n\r]*")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SPACE = rb"[ \t\n\r]*+"
+_OPENING = re.compile(_SPACE + rb"\{" + _SPACE)
+_KEY = re.compile(b"(" + _QUOTED + b")" + _SPACE + b":" + _SPACE, re.DOTALL)
+_AFTER_VALUE = re.compile(_SPACE + rb"([,}])" + _SPACE)
+_STRING = re.compile(_QUOTED, re.DOTALL)
+_SCALAR = re.compile(rb"[^,}\]\s]++")
+_BRACKET_OR_STRING = re.compile(rb"[\[\]{}]|" + _QUOTED, re.DOTALL)
+# A string escape, as a whole: a pair of surrogates, a surrogate without its half (group 1), or any other.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY_STRING = msgspec.json.Decoder(str)
 
@@ -32,9 +40,8 @@ class DoubledMember(ValueError):
         self.name = name
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Where one member of an object stands: `key` is the offset of its opening quote, the value is [start, end)."""
+class Member(msgspec.Struct, frozen=True, order=True):
+    """Where one member of an object stands: the offset of its key's opening quote, and its value's [start, end)."""
 
     key: int
     start: int
@@ -44,12 +51,12 @@ class Member:
 class JsonObject:
     """An object's text and the places of its members. Immutable: edits return the new text."""
 
-    __slots__ = ("_close", "_members", "text")
+    __slots__ = ("_end", "_members", "text")
 
-    def __init__(self, text: bytes, members: Mapping[str, Member], close: int) -> None:
+    def __init__(self, text: bytes, members: Mapping[str, Member], end: int) -> None:
         self.text = text
         self._members = members
-        self._close = close  # offset of the closing brace
+        self._end = end  # where a further member goes: after the last value, or after the opening brace
 
     @classmethod
     def parse(cls, text: bytes, unique: Collection[str] = ()) -> JsonObject:
@@ -57,35 +64,23 @@ class JsonObject:
 
         Raises: NotAnObject, DoubledMember.
         """
+        readable = text
         try:
-            values = _MEMBERS.decode(text)
+            try:
+                values = _MEMBERS.decode(text)
+            except msgspec.DecodeError:
+                # JSON's grammar allows half of a surrogate pair (clients that cut text write it); msgspec does not.
+                readable = with_whole_surrogates(text)
+                if readable is text:
+                    raise
+                values = _MEMBERS.decode(readable)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotAnObject(_why(text, error)) from None
-        members: dict[str, Member] = {}
-        close = -1
-        names = iter(values.items())
-        for name, key, start, end in _walk(text, names, len(values)):
-            if end < 0:
-                return cls._parse_doubled(text, unique)
-            if name is None:
-                close = start
-                break
-            members[name] = Member(key, start, end)
-        return cls(text, members, close)
-
-    @classmethod
-    def _parse_doubled(cls, text: bytes, unique: Collection[str]) -> JsonObject:
-        """The slow way, for objects in which some member stands twice."""
-        members: dict[str, Member] = {}
-        close = -1
-        for name, key, start, end in _scan(text):
-            if name is None:
-                close = start
-                break
-            if name in members and name in unique:
-                raise DoubledMember(name)
-            members[name] = Member(key, start, end)
-        return cls(text, members, close)
+        members = _places(readable, values)
+        if members is None:
+            members = _places_one_by_one(readable, unique)
+        end = max((member.end for member in members.values()), default=text.index(b"{") + 1)
+        return cls(text, members, end)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -99,7 +94,7 @@ class JsonObject:
         return None if member is None else self.text[member.start : member.end]
 
     def string(self, name: str) -> str | None:
-        """A member's value when it is a string, else None."""
+        """A member's value when it is a string, else None. Raises msgspec.DecodeError for half a surrogate pair."""
         raw = self.raw(name)
         if raw is None or raw[:1] != b'"':
             return None
@@ -112,86 +107,95 @@ class JsonObject:
         """The text with these values: set where the member stands, else added at the end in the given order."""
         text, position = self.text, 0
         pieces: list[bytes] = []
-        present = sorted((self._members[n], v) for n, v in changes.items() if n in self._members)
-        for member, value in present:
+        for member, value in sorted((self._members[n], v) for n, v in changes.items() if n in self._members):
             pieces += (text[position : member.start], value)
             position = member.end
-        pieces.append(
-            text[position : self._close].rstrip(b" \t\n\r") if len(present) < len(changes) else text[position:]
-        )
-        if len(present) == len(changes):
-            return b"".join(pieces)
-        empty = not self._members
+        pieces.append(text[position : self._end])
+        comma = b"," if self._members else b""
         for name, value in changes.items():
             if name not in self._members:
-                pieces.append((b"" if empty else b",") + msgspec.json.encode(name) + b":" + value)
-                empty = False
-        tail = len(text[: self._close].rstrip(b" \t\n\r"))
-        pieces.append(text[tail:])
+                pieces += (comma, msgspec.json.encode(name), b":", value)
+                comma = b","
+        pieces.append(text[self._end :])
         return b"".join(pieces)
 
+    def without(self, name: str) -> bytes:
+        """The text without a member and the comma that follows it (or, for the last member, precedes it)."""
+        member = self._members.get(name)
+        if member is None:
+            return self.text
+        before, after = self.text[: member.key], _AFTER_VALUE.match(self.text, member.end)
+        if after is not None and after[1] == b",":
+            return before + self.text[after.end() :]
+        return before.rstrip(b" \t\n\r").removesuffix(b",") + self.text[member.end :]
 
-def _walk(
-    text: bytes, names: Iterator[tuple[str, msgspec.Raw]], count: int
-) -> Iterator[tuple[str | None, int, int, int]]:
-    """Each member as (name, key, start, end), then (None, close, close, close).
 
-    `end` is -1 when text and members do not run in parallel, which is so exactly when a member stands twice.
+def with_whole_surrogates(text: bytes) -> bytes:
+    """JSON text with U+FFFD for every half of a surrogate pair. Nothing moves: both escapes take six bytes."""
+    if rb"\ud" not in text and rb"\uD" not in text:
+        return text
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
+
+
+def _places(text: bytes, values: Mapping[str, msgspec.Raw]) -> dict[str, Member] | None:
+    """Where the members stand, found with their values' help. None when one stands twice.
+
+    Text and values run in parallel as long as every name and every value is what the text says at that place: a
+    value that is equal is as long, but for numbers, and what follows decides those. A member that stands twice
+    has one value here, so the two come apart, or members are left over.
     """
-    at = _after_space(text, 0) + 1
-    for number in range(count):
-        at = _after_space(text, at)
-        if number:
-            at = _after_space(text, at + 1)  # the comma
-        name, value = next(names)
-        quoted = _STRING.match(text, at)
-        if quoted is None or not _is_name(quoted.group(), name):
-            yield name, at, at, -1
-            return
-        start = _after_space(text, _after_space(text, quoted.end()) + 1)
+    found = _OPENING.match(text)
+    members: dict[str, Member] = {}
+    for name, value in values.items():
+        at = found.end() if found else -1
+        key = _KEY.match(text, at)
+        if key is None or not _is_name(key[1], name):
+            return None
+        start = key.end()
         copied = bytes(value)  # a copy compares twenty times faster than a view of it does
-        end = start + len(copied)
-        after = _after_space(text, end)
-        # A value is self-delimiting, but for numbers; what follows it decides those.
-        if text[after : after + 1] not in (b",", b"}") or not text.startswith(copied, start):
-            yield name, at, start, -1
-            return
-        yield name, at, start, end
-        at = after
-    at = _after_space(text, at)
-    if text[at : at + 1] != b"}":
-        yield None, at, at, -1
-        return
-    yield None, at, at, at
+        found = _AFTER_VALUE.match(text, start + len(copied))
+        if found is None or not text.startswith(copied, start):
+            return None
+        members[name] = Member(at, start, start + len(copied))
+    if values and found is not None and found[1] != b"}":
+        return None
+    return members
 
 
-def _scan(text: bytes) -> Iterator[tuple[str | None, int, int, int]]:
-    """The same for an object known to be valid JSON, without help. Bytes are looked at as Latin-1 text: offsets stay."""
-    letters = text.decode("latin-1")
-    decoder = json.JSONDecoder()
-    at = _after_space(text, _after_space(text, 0) + 1)
-    while text[at : at + 1] == b'"':
-        key = at
-        quoted = _STRING.match(text, at)
-        assert quoted is not None  # valid JSON
-        start = _after_space(text, _after_space(text, quoted.end()) + 1)
-        end = decoder.raw_decode(letters, start)[1]
-        yield _ANY_STRING.decode(quoted.group()), key, start, end
-        at = _after_space(text, end)
-        if text[at : at + 1] == b",":
-            at = _after_space(text, at + 1)
-    yield None, at, at, at
+def _places_one_by_one(text: bytes, unique: Collection[str]) -> dict[str, Member]:
+    """The slow way, for objects in which some member stands twice. The text is known to be valid."""
+    members: dict[str, Member] = {}
+    found = _OPENING.match(text)
+    while found is not None and (key := _KEY.match(text, found.end())) is not None:
+        name = _ANY_STRING.decode(key[1])
+        if name in members and name in unique:
+            raise DoubledMember(name)
+        end = _end_of_value(text, key.end())
+        members[name] = Member(key.start(), key.end(), end)
+        found = _AFTER_VALUE.match(text, end)
+    return members
+
+
+def _end_of_value(text: bytes, start: int) -> int:
+    if text[start : start + 1] not in (b"{", b"["):
+        scalar = (_STRING if text[start : start + 1] == b'"' else _SCALAR).match(text, start)
+        return scalar.end() if scalar else start
+    depth = 0
+    for found in _BRACKET_OR_STRING.finditer(text, start):
+        token = text[found.start()]
+        if token in b"{[":
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+            if depth == 0:
+                return found.end()
+    return len(text)
 
 
 def _is_name(quoted: bytes, name: str) -> bool:
     if b"\\" not in quoted:
-        return quoted[1:-1] == name.encode("utf-8", "surrogatepass")
+        return quoted[1:-1] == name.encode()
     return _ANY_STRING.decode(quoted) == name
-
-
-def _after_space(text: bytes, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
 
 
 def _why(text: bytes, error: Exception) -> str:
