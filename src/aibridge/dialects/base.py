@@ -107,7 +107,10 @@ class Reply(Protocol):
         """What was learned since the last call. Empty most of the time."""
 
     def end_turn(self) -> Turn:
-        """The upstream body is over (or will not be read further). Completes the facts; call `facts` after it."""
+        """The upstream body is over (or will not be read further). Completes the facts; call `facts` after it.
+
+        A second call returns the same turn and completes nothing.
+        """
 
     def finish(self) -> bytes:
         """The withheld bytes: terminal event and what followed it. To be called once, after a complete turn."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aibridge.dialects.base import Fact, Turn, Unreadable
+from aibridge.dialects.reading import decoded
 from aibridge.errors import Problem
-from aibridge.wire.sse import EventSplitter, Fragment
+from aibridge.wire.sse import EventSplitter, Fragment, parse_block
 
 MAX_WHOLE_BODY = 32 * 1024 * 1024
 """The largest blocking answer that is kept for reading, in bytes. A larger one passes unread as it arrives."""
@@ -28,7 +29,13 @@ class TurnReader(Protocol):
     def response_id(self) -> str | None: ...
 
     def read(self, block: bytes) -> bytes:
-        """Reads one SSE block; returns what the client gets in its place (nearly always the block itself)."""
+        """Reads one SSE block; returns what the client gets in its place (nearly always the block itself).
+
+        A block that may be the last is kept back: it comes with a later one, or out of `held`.
+        """
+
+    def held(self) -> bytes:
+        """What was kept back, which is forgotten: something follows it, or it goes out now. Mostly b""."""
 
     def facts(self) -> tuple[Fact, ...]:
         """What was learned since the last call."""
@@ -40,50 +47,57 @@ class TurnReader(Protocol):
 class StreamedReply:
     """A reply relayed event by event."""
 
-    __slots__ = ("_error_event", "_reader", "_splitter", "_withheld")
+    __slots__ = ("_error_event", "_reader", "_splitter", "_turn", "_unread", "_withheld", "finished")
 
     def __init__(self, reader: TurnReader, error_event: Callable[[Problem], bytes]) -> None:
+        self.finished = False
         self._reader = reader
         self._error_event = error_event
         self._splitter = EventSplitter()
         self._withheld: list[bytes] = []
-
-    @property
-    def finished(self) -> bool:
-        return self._reader.ended()
+        self._turn: Turn | None = None
+        self._unread: tuple[Fact, ...] = ()
 
     @property
     def response_id(self) -> str | None:
         return self._reader.response_id
 
     def receive(self, chunk: bytes) -> bytes:
-        reader = self._reader
-        if reader.ended():
+        if self.finished:
             self._withheld.append(chunk)
             return b""
+        reader = self._reader
         blocks = self._splitter.split(chunk)
         for number, block in enumerate(blocks):
             if type(block) is Fragment:
+                self._unread = (Unreadable("an event of the stream is too large to be read"),)
+                blocks[number] = reader.held() + block
                 continue
             blocks[number] = reader.read(block)
             if reader.ended():
-                self._withheld = [*blocks[number:], self._splitter.rest()[0]]
+                self.finished = True
+                self._withheld = [*blocks[number:], self._splitter.rest()]
                 del blocks[number:]
                 break
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def facts(self) -> tuple[Fact, ...]:
-        return self._reader.facts()
+        if self._turn is None or not self._unread:
+            return self._reader.facts()
+        unread, self._unread = self._unread, ()
+        return self._reader.facts() + unread
 
     def end_turn(self) -> Turn:
-        if not self._reader.ended():
-            # A last event without the empty line counts when it is the terminal one; any other is a fragment.
-            rest, _ = self._splitter.rest()
-            if rest:
-                shown = self._reader.read(rest)
-                if self._reader.ended():
-                    self._withheld.append(shown)
-        return self._reader.end()
+        if self._turn is None:
+            rest = self._splitter.rest()
+            # A last event without its empty line counts if it is whole. What is not was cut, which is no fault of
+            # the provider's JSON, and nothing that a client could read.
+            if rest and not self.finished and not self._splitter.torn and _is_readable(rest):
+                self._withheld.append(self._reader.read(rest))
+                self.finished = self._reader.ended()
+            self._turn = self._reader.end()
+            self._withheld.append(self._reader.held())
+        return self._turn
 
     def finish(self) -> bytes:
         withheld, self._withheld = b"".join(self._withheld), []
@@ -91,7 +105,13 @@ class StreamedReply:
 
     def fail(self, problem: Problem) -> bytes:
         self._withheld = []
-        return self._error_event(problem)
+        # An event of which the client has the beginning must end, or the error would be part of it.
+        return (b"\n\n" if self._splitter.torn else b"") + self._error_event(problem)
+
+
+def _is_readable(rest: bytes) -> bool:
+    data = parse_block(rest).data
+    return data == b"[DONE]" or decoded(data) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +125,7 @@ class WholeAnswer:
 class WholeReply:
     """A reply that comes in one body: withheld until it has been read, then given out as it came."""
 
-    __slots__ = ("_facts", "_kept", "_passing", "_read", "_response_id", "_size")
+    __slots__ = ("_facts", "_kept", "_passing", "_read", "_size", "_turn")
 
     def __init__(self, read: Callable[[bytes], WholeAnswer]) -> None:
         self._read = read
@@ -113,7 +133,7 @@ class WholeReply:
         self._size = 0
         self._passing = False
         self._facts: tuple[Fact, ...] = ()
-        self._response_id: str | None = None
+        self._turn: Turn | None = None
 
     @property
     def finished(self) -> bool:
@@ -121,7 +141,7 @@ class WholeReply:
 
     @property
     def response_id(self) -> str | None:
-        return self._response_id
+        return self._turn.response_id if self._turn is not None else None
 
     def receive(self, chunk: bytes) -> bytes:
         if self._passing:
@@ -138,14 +158,16 @@ class WholeReply:
         return facts
 
     def end_turn(self) -> Turn:
+        if self._turn is not None:
+            return self._turn
         if self._passing:
-            self._facts = (Unreadable(f"answer larger than {MAX_WHOLE_BODY} bytes"),)
-            return Turn(outcome="complete")
-        body = b"".join(self._kept)
-        self._kept = [body]
-        answer = self._read(body)
+            answer = WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is too large to be read"),))
+        else:
+            body = b"".join(self._kept)
+            self._kept = [body]
+            answer = self._read(body)
         self._facts = answer.facts
-        self._response_id = answer.turn.response_id
+        self._turn = answer.turn
         return answer.turn
 
     def finish(self) -> bytes:

@@ -11,7 +11,8 @@ A block is relayed as it is; `parse_block` reads it when somebody needs to know 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 MAX_EVENT = 16 * 1024 * 1024
 """The largest event that is kept for reading, in bytes. A larger one passes unread, as `Fragment`s."""
@@ -20,17 +21,19 @@ _BOM = b"\xef\xbb\xbf"
 # Two line ends in a row. A CR counts as one only when the next byte is known not to be LF: at the end of what has
 # come it may be the first half of a CRLF, and guessing would make the cut depend on the chunks.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
-_BLANK_LINE_AT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)\Z")
+# The shape of nearly every event: at most a name, one line of data, LF.
+_USUAL = re.compile(rb"(?:event: ([^\r\n]*)\n)?data: ([^\r\n]*)\n\n")
+# The most that can be the beginning of a blank line: CR LF CR, before the LF has come.
+_LONGEST_TAIL = 3
 
 
 class Fragment(bytes):
-    """A piece of an event that is too large to be kept: relayed in its place, never read."""
+    """An event that is too large to be kept, or a piece of one: relayed in its place, never read."""
 
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """What one block says. `name` is None without an `event` field, `data` is None without a `data` field."""
 
     name: bytes | None
@@ -40,73 +43,74 @@ class Event:
 class EventSplitter:
     """Cuts a stream into blocks, whatever the chunks. What it returns, joined, is what came in."""
 
-    __slots__ = ("_held", "_limit", "_oversized", "_scanned")
+    __slots__ = ("_held", "_limit", "_scanned", "torn")
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
+        self.torn = False
+        """The beginning of the current event, too large to be held, has been given out."""
         self._held = bytearray()
         self._scanned = 0  # how much of _held is known to hold no end of a block
-        self._oversized = False  # the beginning of the current event has been given out
-        self._limit = limit
+        self._limit = max(limit, _LONGEST_TAIL)
 
     def split(self, chunk: bytes) -> list[bytes]:
         """The blocks that `chunk` completes, in order, each with the empty line that ends it."""
-        data: bytes | bytearray = chunk
         if self._held:
             self._held += chunk
-            data = self._held
+            return self._cut(self._held)
+        # The usual chunk is exactly one event.
+        if chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk and len(chunk) <= self._limit:
+            return [chunk]
+        return self._cut(chunk)
+
+    def _cut(self, data: bytes | bytearray) -> list[bytes]:
+        # Nearly every provider writes LF only. A CR before what is still to be scanned no longer matters.
+        end_of_block = _after_two_lf if data.find(b"\r", self._scanned) < 0 else _after_blank_line
         blocks: list[bytes] = []
         start = 0
-        while (end := _end_of_block(data, max(start, self._scanned))) >= 0:
-            block = _copied(data, start, end)
-            blocks.append(Fragment(block) if self._oversized else block)
-            self._oversized = False
+        while (end := end_of_block(data, max(start, self._scanned))) >= 0:
+            block = bytes(memoryview(data)[start:end])
+            blocks.append(Fragment(block) if self.torn or end - start > self._limit else block)
+            self.torn = False
             start = end
             self._scanned = 0
-        self._keep(data, start)
-        if len(self._held) > self._limit:
-            # The last bytes may be the beginning of an end (CRLFCRLF is the longest).
-            cut = len(self._held) - 3
-            blocks.append(Fragment(self._held[:cut]))
-            del self._held[:cut]
-            self._oversized = True
-        self._scanned = max(0, len(self._held) - 3)
-        return blocks
-
-    def _keep(self, data: bytes | bytearray, start: int) -> None:
         if data is self._held:
             del self._held[:start]
-        elif start < len(data):
-            self._held += data[start:]
+        else:
+            self._held += memoryview(data)[start:]
+        if len(self._held) > self._limit:
+            cut = len(self._held) - _LONGEST_TAIL
+            blocks.append(Fragment(self._held[:cut]))
+            del self._held[:cut]
+            self.torn = True
+        self._scanned = max(0, len(self._held) - _LONGEST_TAIL)
+        return blocks
 
     @property
     def held(self) -> int:
         """How many bytes wait for the end of their event."""
         return len(self._held)
 
-    def rest(self) -> tuple[bytes, bool]:
-        """At the end of the stream: what is held, and whether it is a whole block after all (CR line ends)."""
+    def rest(self) -> bytes:
+        """At the end of the stream: what is held, an event without its empty line or the last of a torn one."""
         rest = bytes(self._held)
-        whole = not self._oversized and _BLANK_LINE_AT_END.search(rest) is not None
         self._held.clear()
         self._scanned = 0
-        return rest, whole
+        return rest
 
 
 def parse_block(block: bytes) -> Event:
     """The event in a block. Fields other than `event` and `data` are left to whom the block is relayed."""
+    if (usual := _USUAL.fullmatch(block)) is not None:
+        return Event(usual[1], usual[2])
     name: bytes | None = None
-    data: bytes | None = None
-    if block.startswith(_BOM):
-        block = block[3:]
-    for line in block.splitlines():
-        field, colon, value = line.partition(b":")
-        if colon and value[:1] == b" ":
-            value = value[1:]
+    data: list[bytes] = []
+    for line in block.removeprefix(_BOM).splitlines():
+        field, _, value = line.partition(b":")
         if field == b"data":
-            data = value if data is None else data + b"\n" + value
+            data.append(value.removeprefix(b" "))
         elif field == b"event":
-            name = value
-    return Event(name, data)
+            name = value.removeprefix(b" ")
+    return Event(name, b"\n".join(data) if data else None)
 
 
 def event_block(data: bytes, name: bytes | None = None) -> bytes:
@@ -114,16 +118,13 @@ def event_block(data: bytes, name: bytes | None = None) -> bytes:
     return b"data: " + data + b"\n\n" if name is None else b"event: " + name + b"\ndata: " + data + b"\n\n"
 
 
-def _end_of_block(data: bytes | bytearray, start: int) -> int:
-    """Where the first block that ends at or after `start` ends; -1 when none does."""
-    if data.find(b"\r", start) < 0:  # nearly every provider writes LF only
-        end = data.find(b"\n\n", start)
-        return end + 2 if end >= 0 else -1
+def _after_two_lf(data: bytes | bytearray, start: int) -> int:
+    """Where the first block that ends after `start` ends, in text without CR; -1 when none does."""
+    end = data.find(b"\n\n", start)
+    return end + 2 if end >= 0 else -1
+
+
+def _after_blank_line(data: bytes | bytearray, start: int) -> int:
+    """The same with any line ends."""
     found = _BLANK_LINE.search(data, start)
     return found.end() if found else -1
-
-
-def _copied(data: bytes | bytearray, start: int, end: int) -> bytes:
-    if start == 0 and end == len(data) and isinstance(data, bytes):
-        return data
-    return bytes(memoryview(data)[start:end])
