@@ -83,7 +83,7 @@ def test_the_sdk_finds_every_part_of_our_error() -> None:
         (b"[]", (None, None)),
         (b"<html>Bad Gateway</html>", (None, None)),
         (b"", (None, None)),
-        (b'{"error":{"message":"\xff"}}', (None, None)),
+        (b'{"error":{"message":"\xff"}}', (None, "\ufffd")),
     ],
 )  # fmt: skip
 def test_error_bodies_are_read_as_far_as_they_go(body: bytes, expected: tuple[str | None, str | None]) -> None:

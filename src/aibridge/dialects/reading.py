@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -9,7 +12,7 @@ import msgspec
 
 from aibridge.errors import InvalidRequest
 from aibridge.records import JsonValue
-from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
+from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject, with_whole_surrogates
 
 MAX_KEPT = 16 * 1024 * 1024
 """How much content (thoughts, arguments) one reply keeps for the record, in characters."""
@@ -58,66 +61,126 @@ def string_member(found: JsonObject, name: str) -> str | None:
 
 
 def decoded(raw: bytes | None) -> Any:
-    """JSON as Python values; None also for text that cannot be decoded (a lone surrogate, for example)."""
+    """JSON as Python values; None when it cannot be read at all.
+
+    What the quick decoder refuses but a provider may well take is read as far as it goes: half a surrogate pair
+    and a byte that is no UTF-8 become U+FFFD, a number that no float or integer of ours holds stays text.
+    """
     if raw is None:
         return None
     try:
         return _ANY.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _decoded_tolerantly(raw)
+    except (ValueError, RecursionError):
         return None
 
 
 def elements(raw: bytes | None) -> list[msgspec.Raw]:
     """The elements of a JSON array, undecoded; none when it is no array."""
+    if raw is None:
+        return []
     try:
-        return _ELEMENTS.decode(raw) if raw is not None else []
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _ELEMENTS.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        return _ELEMENTS.decode(with_whole_surrogates(raw))
+    except (msgspec.DecodeError, RecursionError):
         return []
 
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def tool_input(text: str) -> JsonValue:
+def text(value: object) -> str:
+    """A string as it is; "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """An object as it is; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def tool_input(arguments: str) -> JsonValue:
     """A call's arguments: parsed; None when blank; the text itself when it is no JSON."""
-    if not text.strip():
+    if not arguments.strip():
         return None
+    value: JsonValue
     try:
-        value: JsonValue = _ANY.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return text
+        value = _ANY.decode(arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass
+    else:
+        return value
+    try:
+        value = _decoded_tolerantly(arguments.encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return arguments
     return value
+
+
+def _decoded_tolerantly(raw: bytes, **options: Any) -> Any:
+    whole = with_whole_surrogates(raw).decode("utf-8", "replace")
+    return json.loads(whole, parse_int=_integer, parse_float=_float, parse_constant=_no_constant, **options)
+
+
+def _integer(digits: str) -> int | str:
+    # Python refuses to convert longer ones (sys.set_int_max_str_digits), with good reason.
+    return int(digits) if len(digits) <= 4300 else digits
+
+
+def _float(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def count(value: object) -> int:
     """A token count as providers send it: anything but a positive number is 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return max(0, int(value))
+    return min(max(0, int(value)), _MOST)
+
+
+_MOST = 2**63 - 1  # what an integer column holds
 
 
 def referenced_ids(body: bytes, names: Collection[str], opaque: Collection[str]) -> tuple[str, ...]:
     """The strings under members called `names` anywhere in a JSON text, but not inside members called `opaque`.
 
-    A string, a list of strings and an object with an `id` all count. Nearly all bodies hold no such name: those
-    are not decoded. A name could be written with escapes, so a body with escaped ASCII is.
+    A string, a list of strings and an object with an `id` all count, and a member that stands twice counts twice:
+    which one a provider takes is not ours to guess. Nearly all bodies hold no such name: those are not decoded. A
+    name could be written with escapes, so a body with escaped letters is. Raises: InvalidRequest.
     """
-    if b"\\u00" not in body and not any(b'"' + name.encode() + b'"' in body for name in names):
+    if not _ESCAPED_LETTER.search(body) and not any(b'"' + name.encode() + b'"' in body for name in names):
         return ()
     found: dict[str, None] = {}
-    waiting: list[Any] = [decoded(body)]
+    try:
+        waiting: list[Any] = [_decoded_tolerantly(body, object_pairs_hook=tuple)]
+    except (ValueError, RecursionError):
+        # What cannot be read cannot be checked.
+        raise InvalidRequest("the body is not valid JSON") from None
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):
             waiting.extend(reversed(value))
-        elif isinstance(value, dict):
-            for name, inner in reversed(value.items()):
-                if name in opaque:
-                    continue
+        elif isinstance(value, tuple):  # an object, as pairs
+            inner = [(name, one) for name, one in value if name not in opaque]
+            for name, one in inner:
                 if name in names:
-                    found.update(dict.fromkeys(_ids(inner)))
-                waiting.append(inner)
+                    found.update(dict.fromkeys(_ids(one)))
+            waiting.extend(one for _, one in reversed(inner))
     return tuple(found)
+
+
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 
 
 def _ids(value: Any) -> Iterator[str]:
@@ -125,5 +188,5 @@ def _ids(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, list):
         yield from (one for one in value if isinstance(one, str))
-    elif isinstance(value, dict) and isinstance(value.get("id"), str):
-        yield value["id"]
+    elif isinstance(value, tuple):
+        yield from (one for name, one in value if name == "id" and isinstance(one, str))
