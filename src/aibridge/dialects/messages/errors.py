@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
+from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.errors import Problem
 from aibridge.wire.sse import event_block
 
@@ -23,18 +27,6 @@ _TYPES = {
 }
 
 
-class _Error(msgspec.Struct):
-    type: str | None = None
-    message: str | None = None
-
-
-class _Body(msgspec.Struct):
-    error: _Error
-
-
-_DECODER = msgspec.json.Decoder(_Body)
-
-
 def error_type(status: int) -> str:
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
@@ -51,11 +43,16 @@ def error_event(problem: Problem) -> bytes:
 
 def read_error(body: bytes) -> tuple[str | None, str | None]:
     """Type and message of a provider's error body; (None, None) when it is something else."""
-    try:
-        error = _DECODER.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None, None
-    return error.type, error.message
+    return failure(mapping(decoded(body)))
+
+
+def failure(said: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Type and message of an error body or event, as far as they are there."""
+    error = said.get("error")
+    if isinstance(error, str):
+        return None, error
+    error = mapping(error)
+    return text(error.get("type")) or None, text(error.get("message")) or None
 
 
 def _shape(problem: Problem) -> dict[str, object]:

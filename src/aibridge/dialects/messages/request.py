@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -12,7 +12,15 @@ from aibridge.dialects.base import Reply
 from aibridge.dialects.messages.blocking import read_body
 from aibridge.dialects.messages.errors import error_event
 from aibridge.dialects.messages.stream import MessagesReader
-from aibridge.dialects.reading import decoded, elements, referenced_ids, request_object, string_member
+from aibridge.dialects.reading import (
+    decoded,
+    elements,
+    mapping,
+    referenced_ids,
+    request_object,
+    string_member,
+    text,
+)
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.errors import InvalidRequest
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
@@ -25,7 +33,7 @@ _OPAQUE = frozenset({"input", "input_schema", "metadata"})
 
 
 class _Role(msgspec.Struct):
-    role: str = ""
+    role: Any = None
 
 
 _ROLE = msgspec.json.Decoder(_Role)
@@ -39,6 +47,7 @@ class MessagesRequest:
     streaming: bool
     _object: JsonObject = field(repr=False)
     _metadata: JsonObject | None = field(repr=False)
+    _last: Mapping[str, Any] = field(repr=False)  # the last message, as `_last_message` finds it
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -51,25 +60,22 @@ class MessagesRequest:
 
     @property
     def prompt(self) -> str | None:
-        last = self._last_message()
-        if last is None or last.get("role") != "user":
+        if self._last.get("role") != "user":
             return None
-        content = last.get("content")
+        content = self._last.get("content")
         if isinstance(content, str):
             return _own_words(content)
-        texts = (_own_words(block["text"]) for block in _blocks(content, "text") if isinstance(block.get("text"), str))
-        return next((text for text in reversed(list(texts)) if text), None)
+        texts = (_own_words(text(block.get("text"))) for block in reversed(_blocks(content, "text")))
+        return next((words for words in texts if words is not None), None)
 
     @property
     def correlating_tool_call_id(self) -> str | None:
-        last = self._last_message()
-        results = _blocks(last.get("content"), "tool_result") if last is not None else iter(())
-        ids = [block.get("tool_use_id") for block in results]
-        return next((one for one in reversed(ids) if isinstance(one, str)), None)
+        results = reversed(_blocks(self._last.get("content"), "tool_result"))
+        return next((text(block.get("tool_use_id")) or None for block in results), None)
 
     @property
     def session_hint(self) -> str | None:
-        return string_member(self._metadata, "user_id") if self._metadata is not None else None
+        return text(decoded(self._metadata.raw("user_id"))) or None if self._metadata is not None else None
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -78,7 +84,9 @@ class MessagesRequest:
     def attributed_to(self, identifier: str) -> Self:
         user_id = {"user_id": msgspec.json.encode(identifier)}
         metadata = (
-            self._metadata.with_members(user_id) if self._metadata else b'{"user_id":' + user_id["user_id"] + b"}"
+            self._metadata.with_members(user_id)
+            if self._metadata is not None
+            else b'{"user_id":' + user_id["user_id"] + b"}"
         )
         return replace(self, _edits={**self._edits, "metadata": metadata})
 
@@ -91,18 +99,6 @@ class MessagesRequest:
     def reply(self, *, stream: bool) -> Reply:
         return StreamedReply(MessagesReader(), error_event) if stream else WholeReply(read_body)
 
-    def _last_message(self) -> dict[str, Any] | None:
-        """The last message that is not the client's own aside: Claude Code puts `system` messages after the user's."""
-        for raw in reversed(elements(self._object.raw("messages"))):
-            try:
-                role = _ROLE.decode(raw).role
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return None
-            if role != "system":
-                message = decoded(bytes(raw))
-                return message if isinstance(message, dict) else None
-        return None
-
 
 def parse(body: bytes) -> MessagesRequest:
     """The request in a body. Raises: InvalidRequest."""
@@ -114,17 +110,41 @@ def parse(body: bytes) -> MessagesRequest:
         raise InvalidRequest(f"metadata: {error}") from None
     except NotAnObject:
         raise InvalidRequest("metadata: an object is required") from None
-    return MessagesRequest(string_member(found, "model") or "", found.is_true("stream"), found, parsed)
+    return MessagesRequest(
+        model=string_member(found, "model") or "",
+        streaming=found.is_true("stream"),
+        _object=found,
+        _metadata=parsed,
+        _last=_last_message(found.raw("messages")),
+    )
 
 
-def _blocks(content: object, kind: str) -> Iterator[dict[str, Any]]:
-    if isinstance(content, list):
-        yield from (block for block in content if isinstance(block, dict) and block.get("type") == kind)
+def _last_message(messages: bytes | None) -> Mapping[str, Any]:
+    """The last message that is not the client's own aside: Claude Code puts `system` messages after the user's."""
+    for raw in reversed(elements(messages)):
+        try:
+            role = _ROLE.decode(raw).role
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            break
+        if role != "system":
+            return mapping(decoded(bytes(raw)))
+    return {}
 
 
-def _own_words(text: str) -> str | None:
-    """The text without the reminders that Claude Code puts before a person's words; None when nothing is left."""
-    words = text
-    while words.lstrip().startswith(_REMINDER):
-        words = words.partition(_REMINDER_END)[2]
+def _blocks(content: object, kind: str) -> list[dict[str, Any]]:
+    if not isinstance(content, list):
+        return []
+    return [block for block in content if isinstance(block, dict) and block.get("type") == kind]
+
+
+def _own_words(said: str) -> str | None:
+    """The text without the reminders that Claude Code puts around a person's words; None when nothing is left.
+
+    A reminder that does not end, or that stands in the midst of other words, is taken for the person's.
+    """
+    words = said
+    while (rest := words.lstrip()).startswith(_REMINDER) and _REMINDER_END in rest:
+        words = rest.partition(_REMINDER_END)[2].lstrip("\r\n")
+    while (rest := words.rstrip()).endswith(_REMINDER_END) and _REMINDER in rest:
+        words = rest.rpartition(_REMINDER)[0].rstrip("\r\n")
     return words if words.strip() else None

@@ -6,98 +6,69 @@ Source: https://docs.claude.com/en/docs/build-with-claude/streaming
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from aibridge.dialects.base import Fact, StoredIds, Thought, ToolUse, Turn, TurnOutcome, Unreadable
 from aibridge.dialects.messages.blocking import TOOL_BLOCKS, container_id
+from aibridge.dialects.messages.errors import failure
 from aibridge.dialects.messages.usage import token_usage
-from aibridge.dialects.reading import Kept, tool_input
+from aibridge.dialects.reading import Kept, decoded, mapping, text, tool_input
 from aibridge.wire.sse import parse_block
 
 # Deltas that hold nothing for the record: most of a stream. Anything that does not look exactly so is decoded.
 _PLAIN_DELTA = re.compile(
-    rb'(?:event: content_block_delta\n)?data: \{"type": ?"content_block_delta", ?"index": ?\d+, ?'
-    rb'"delta": ?\{"type": ?"(?:text_delta|signature_delta|citations_delta)"'
-)
+    rb'(?:event: content_block_delta\r?\n)?data: \{"type": ?"content_block_delta", ?"index": ?\d++, ?'
+    rb'"delta": ?\{"type": ?"(?:text|signature|citations)_delta"'
+).match
 
 
-class _Delta(msgspec.Struct):
-    type: str = ""
-    thinking: str = ""
-    partial_json: str = ""
-    container: Any = None
+@dataclass(slots=True, eq=False)
+class _Block:
+    """A thinking or tool block that has begun. Its deltas are kept under itself."""
 
-
-class _Block(msgspec.Struct):
-    type: str = ""
+    tool: bool
     id: str | None = None
     name: str = ""
-    input: Any = None
-    thinking: str = ""
-
-
-class _Message(msgspec.Struct):
-    id: str | None = None
-    usage: dict[str, Any] | None = None
-    container: Any = None
-
-
-class _Error(msgspec.Struct):
-    type: str | None = None
-    message: str | None = None
-
-
-class _Event(msgspec.Struct):
-    type: str = ""
-    index: int = -1
-    message: _Message | None = None
-    content_block: _Block | None = None
-    delta: _Delta | None = None
-    usage: dict[str, Any] | None = None
-    error: _Error | None = None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-@dataclass(slots=True)
-class _Call:
-    id: str | None
-    name: str
-    input: Any  # as the start gave it; deltas replace it
+    input: Any = None  # as the start gave it; deltas replace it
 
 
 class MessagesReader:
     """See `aibridge.dialects.reply.TurnReader`."""
 
-    __slots__ = ("_calls", "_facts", "_kept", "_outcome", "_problem", "_thinking", "_usage", "response_id")
+    __slots__ = ("_calls", "_container", "_facts", "_kept", "_open", "_outcome", "_problem", "_usage", "response_id")
 
     def __init__(self) -> None:
         self.response_id: str | None = None
         self._facts: list[Fact] = []
         self._usage: dict[str, Any] | None = None
-        self._calls: dict[int, _Call] = {}  # by block index, in order of appearance
-        self._thinking: set[int] = set()
+        self._open: dict[Any, _Block] = {}  # by index
+        self._calls: list[_Block] = []
         self._kept = Kept()
+        self._container: str | None = None
         self._outcome: TurnOutcome = "cut"
-        self._problem = _Error()
+        self._problem: tuple[str | None, str | None] = (None, None)
 
     def ended(self) -> bool:
         return self._outcome != "cut"
 
     def read(self, block: bytes) -> bytes:
-        if _PLAIN_DELTA.match(block):
+        if _PLAIN_DELTA(block):
             return block
-        data = parse_block(block).data
-        if data:
-            try:
-                self._take(_EVENT.decode(data))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                self._facts.append(Unreadable("an event of the stream is no readable JSON"))
+        said = parse_block(block)
+        if said.data:
+            event = decoded(said.data)
+            if isinstance(event, dict):
+                self._take(_kind(said.name, event), event)
+            elif said.name == b"error":
+                self._fail({})
+            else:
+                self._facts.append(Unreadable("an event of the stream is no JSON object"))
         return block
+
+    def held(self) -> bytes:
+        return b""  # `message_stop` or an error ends a turn, and nothing else may
 
     def facts(self) -> tuple[Fact, ...]:
         if not self._facts:
@@ -106,69 +77,89 @@ class MessagesReader:
         return facts
 
     def end(self) -> Turn:
-        for index in sorted(self._thinking):
-            self._think(index)
-        for index, call in self._calls.items():
-            arguments = self._kept.take(index)
+        for block in self._open.values():
+            self._think(block)
+        for call in self._calls:
+            written = self._kept.take(call)
+            arguments = tool_input(written) if written else call.input
             self._facts.append(
-                ToolUse(
-                    response_id=self.response_id,
-                    call_id=call.id,
-                    tool=call.name,
-                    input=tool_input(arguments) if arguments else call.input,
-                )
+                ToolUse(response_id=self.response_id, call_id=call.id, tool=call.name, input=arguments),
             )
-        self._calls = {}
         if self._usage is not None:
             self._facts.append(token_usage(self._usage, self.response_id, partial=self._outcome != "complete"))
-            self._usage = None
-        return Turn(
-            outcome=self._outcome,
-            response_id=self.response_id,
-            error_type=self._problem.type,
-            error_message=self._problem.message,
-        )
+        error_type, message = self._problem
+        return Turn(outcome=self._outcome, response_id=self.response_id, error_type=error_type, error_message=message)
 
-    def _take(self, event: _Event) -> None:
-        match event.type:
-            case "content_block_delta" if event.delta is not None:
-                self._kept.add(event.index, event.delta.thinking or event.delta.partial_json)
-            case "content_block_start" if event.content_block is not None:
-                self._start_block(event.index, event.content_block)
+    def _take(self, kind: str, event: Mapping[str, Any]) -> None:
+        match kind:
+            case "content_block_delta":
+                self._grow(_index(event), mapping(event.get("delta")))
+            case "content_block_start":
+                self._start(_index(event), mapping(event.get("content_block")))
             case "content_block_stop":
-                self._think(event.index)
-            case "message_start" if event.message is not None:
-                self.response_id = event.message.id
-                self._use(event.message.usage)
-                self._store(event.message.container)
+                self._stop(_index(event))
+            case "message_start":
+                message = mapping(event.get("message"))
+                self.response_id = text(message.get("id")) or None
+                self._use(message.get("usage"))
+                self._store(message.get("container"))
             case "message_delta":
-                self._use(event.usage)
-                self._store(event.delta.container if event.delta is not None else None)
+                self._use(event.get("usage"))
+                self._store(mapping(event.get("delta")).get("container"))
             case "message_stop":
                 self._outcome = "complete"
             case "error":
-                self._outcome = "failed"
-                self._problem = event.error or _Error()
+                self._fail(event)
 
-    def _start_block(self, index: int, block: _Block) -> None:
-        if block.type == "thinking":
-            self._thinking.add(index)
-            self._kept.add(index, block.thinking)
-        elif block.type in TOOL_BLOCKS:
-            self._calls[index] = _Call(block.id, block.name, block.input)
+    def _start(self, index: int, block: Mapping[str, Any]) -> None:
+        self._stop(index)
+        kind = block.get("type")
+        if kind == "thinking":
+            started = self._open[index] = _Block(tool=False)
+            self._kept.add(started, text(block.get("thinking")))
+        elif kind in TOOL_BLOCKS:
+            call = _Block(True, text(block.get("id")) or None, text(block.get("name")), block.get("input"))
+            self._open[index] = call
+            self._calls.append(call)
 
-    def _think(self, index: int) -> None:
-        """A thinking block is over, or will not go on: what came of it is kept."""
-        if index in self._thinking:
-            self._thinking.discard(index)
-            if content := self._kept.take(index):
-                self._facts.append(Thought(content=content, source="thinking"))
+    def _grow(self, index: int, delta: Mapping[str, Any]) -> None:
+        block = self._open.get(index)
+        if block is not None:
+            self._kept.add(block, text(delta.get("partial_json" if block.tool else "thinking")))
 
-    def _use(self, usage: dict[str, Any] | None) -> None:
-        if usage is not None:
+    def _stop(self, index: int) -> None:
+        block = self._open.pop(index, None)
+        if block is not None:
+            self._think(block)
+
+    def _think(self, block: _Block) -> None:
+        """A block is over, or will not go on: what came of its thinking is kept."""
+        if not block.tool and (content := self._kept.take(block)):
+            self._facts.append(Thought(content=content, source="thinking"))
+
+    def _use(self, usage: object) -> None:
+        if isinstance(usage, dict):
             known = {name: value for name, value in usage.items() if value is not None}
             self._usage = {**(self._usage or {}), **known}
 
-    def _store(self, container: Any) -> None:
-        if (found := container_id(container)) is not None:
+    def _store(self, container: object) -> None:
+        found = container_id(container)
+        if found is not None and found != self._container:
+            self._container = found
             self._facts.append(StoredIds((found,)))
+
+    def _fail(self, event: Mapping[str, Any]) -> None:
+        self._outcome = "failed"
+        self._problem = failure(event)
+
+
+def _kind(name: bytes | None, event: Mapping[str, Any]) -> str:
+    """What an event is. The SDKs go by the name for errors; the others say the same in `type`, some only there."""
+    if name == b"error":
+        return "error"
+    return text(event.get("type")) or (name or b"").decode("utf-8", "replace")
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    return index if isinstance(index, int) else -1
