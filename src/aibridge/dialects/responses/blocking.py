@@ -1,0 +1,78 @@
+"""A whole Responses answer: one JSON body, a `response` or (of `/responses/compact`) a `response.compaction`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from aibridge.dialects.base import Fact, StoredIds, Turn, Unreadable
+from aibridge.dialects.reading import elements
+from aibridge.dialects.reply import WholeAnswer
+from aibridge.dialects.responses.errors import failure
+from aibridge.dialects.responses.items import Item, containers, item_of, text_of, thoughts, tool_use
+from aibridge.dialects.responses.usage import token_usage
+
+
+class ResponseObject(msgspec.Struct):
+    """What is read of a response. Nothing here is strict: a member of an unexpected type is not read."""
+
+    id: Any = None
+    object: Any = None
+    status: Any = None
+    error: Any = None
+    usage: Any = None
+    service_tier: Any = None
+    conversation: Any = None
+    output: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_OBJECTS = ("response", "response.compaction")
+_RESPONSE = msgspec.json.Decoder(ResponseObject)
+
+
+def response_object(raw: bytes) -> ResponseObject | None:
+    """The response in a JSON text; None when it is no object."""
+    try:
+        return _RESPONSE.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def output_items(response: ResponseObject) -> Iterator[Item]:
+    for raw in elements(response.output):
+        if (item := item_of(raw)) is not None:
+            yield item
+
+
+def own_ids(response: ResponseObject) -> Iterator[str]:
+    """Ids under which a stored response is kept: its own, and its conversation's."""
+    conversation = response.conversation
+    for found in (response.id, conversation.get("id") if isinstance(conversation, dict) else conversation):
+        if isinstance(found, str):
+            yield found
+
+
+def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
+    """Facts of a response; a body of another shape is unreadable and passes all the same."""
+    response = response_object(body)
+    if response is None or response.object not in _OBJECTS:
+        return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no response object"),))
+    response_id = response.id if isinstance(response.id, str) else None
+    items = list(output_items(response))
+    ids = dict.fromkeys(own_ids(response)) if stored else {}
+    for item in items:
+        if stored and (item_id := text_of(item, "id")):
+            ids[item_id] = None
+        ids.update(dict.fromkeys(containers(item)))
+    facts: list[Fact] = [StoredIds(tuple(ids))] if ids else []
+    facts += (thought for item in items for thought in thoughts(item))
+    facts += (use for item in items if (use := tool_use(item, response_id)) is not None)
+    if isinstance(response.usage, dict):
+        facts.append(token_usage(response.usage, response.service_tier, response_id, partial=False))
+    if response.status != "failed":
+        return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
+    error_type, message = failure(response.error)
+    turn = Turn(outcome="failed", response_id=response_id, error_type=error_type, error_message=message)
+    return WholeAnswer(turn, tuple(facts))

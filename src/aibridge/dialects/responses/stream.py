@@ -1,0 +1,212 @@
+"""The events of a Responses stream. Only those that tell something are decoded; all are relayed as they came.
+
+An `error` event is kept back for as long as nothing follows it: the provider sends a `response.failed` behind most of
+them, and that one carries the usage.
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from aibridge.dialects.base import Fact, StoredIds, Turn, TurnOutcome, Unreadable
+from aibridge.dialects.responses.blocking import ResponseObject, output_items, own_ids, response_object
+from aibridge.dialects.responses.errors import error_event, failure
+from aibridge.dialects.responses.items import Item, containers, item_of, text_of
+from aibridge.dialects.responses.output import Output
+from aibridge.dialects.responses.usage import token_usage
+from aibridge.errors import Problem
+from aibridge.wire.sse import parse_block
+
+# Deltas that hold nothing for the record: most of a stream. Anything that does not look exactly so is decoded.
+_PLAIN_DELTA = re.compile(
+    rb"(?:event: response\.(?:output_text|refusal)\.delta\r?\n)?"
+    rb'data: \{"type": ?"response\.(?:output_text|refusal)\.delta"'
+).match
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class _Event(msgspec.Struct):
+    """Nothing here is strict: a member of an unexpected type is not read, and the event still counts."""
+
+    type: Any = None
+    response: msgspec.Raw = msgspec.Raw(b"null")
+    item: msgspec.Raw = msgspec.Raw(b"null")
+    output_index: Any = None
+    summary_index: Any = None
+    content_index: Any = None
+    delta: Any = None
+    error: Any = None
+    code: Any = None
+    message: Any = None
+
+
+class _Numbered(msgspec.Struct):
+    sequence_number: int = -1
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_NUMBERED = msgspec.json.Decoder(_Numbered)
+
+
+class ResponsesReader:
+    """See `aibridge.dialects.reply.TurnReader`."""
+
+    __slots__ = (
+        "_facts",
+        "_final",
+        "_held",
+        "_last",
+        "_outcome",
+        "_output",
+        "_problem",
+        "_stored",
+        "_tier",
+        "_told",
+        "_usage",
+        "response_id",
+    )
+
+    def __init__(self, *, stored: bool) -> None:
+        self.response_id: str | None = None
+        self._stored = stored
+        self._facts: list[Fact] = []
+        self._output = Output()
+        self._told: set[str] = set()  # ids of stored things
+        self._usage: dict[str, Any] | None = None
+        self._tier: str | None = None
+        self._final = False  # the terminal event was read: the usage is the last word
+        self._outcome: TurnOutcome = "cut"
+        self._problem: tuple[str | None, str | None] = (None, None)
+        self._held = b""  # an error event that may be the last
+        self._last = b""  # the last event that the client has
+
+    def ended(self) -> bool:
+        return self._final
+
+    def read(self, block: bytes) -> bytes:
+        if not self._output.reads_text and not self._held and _PLAIN_DELTA(block):
+            self._last = block
+            return block
+        before = self.held()
+        found = parse_block(block)
+        event = _event(found.data) if found.data else None
+        if event is None:
+            if found.data:
+                self._facts.append(Unreadable("an event of the stream is no readable JSON"))
+            return before + block
+        kind = _kind(event, found.name)
+        self._take(kind, event)
+        if not self._final:
+            self._last = block
+        if kind == "error":
+            self._held = before + block
+            return b""
+        return before + block
+
+    def held(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+    def facts(self) -> tuple[Fact, ...]:
+        if not self._facts:
+            return ()
+        facts, self._facts = tuple(self._facts), []
+        return facts
+
+    def end(self) -> Turn:
+        self._facts += self._output.end(self.response_id)
+        if self._usage is not None:
+            self._facts.append(token_usage(self._usage, self._tier, self.response_id, partial=not self._final))
+            self._usage = None
+        error_type, message = self._problem
+        return Turn(outcome=self._outcome, response_id=self.response_id, error_type=error_type, error_message=message)
+
+    def error_event(self, problem: Problem) -> bytes:
+        """Our error as the next event of this stream: its number follows that of the last one given out."""
+        try:
+            last = _NUMBERED.decode(parse_block(self._last).data or b"{}").sequence_number
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            last = -1  # a server that does not number its events
+        return error_event(problem, last + 1)
+
+    def _take(self, kind: str, event: _Event) -> None:
+        if kind.endswith(".delta"):
+            if isinstance(event.delta, str):
+                number = event.content_index if event.summary_index is None else event.summary_index
+                self._output.add(_index(event.output_index), kind, _index(number), event.delta)
+        elif kind == "response.output_item.added":
+            if (item := item_of(event.item)) is not None:
+                self._own_item(item)
+                self._output.begin(_index(event.output_index), item)
+        elif kind == "response.output_item.done":
+            if (item := item_of(event.item)) is not None:
+                self._complete(_index(event.output_index), item)
+        elif kind == "error":
+            self._fail(event.error or {"code": event.code, "message": event.message})
+        else:
+            response = response_object(event.response)
+            if response is not None:
+                self._see(response)
+            if kind in _TERMINAL:
+                self._finish(kind, response or ResponseObject())
+
+    def _see(self, response: ResponseObject) -> None:
+        if self.response_id is None and isinstance(response.id, str):
+            self.response_id = response.id
+        if self._stored:
+            self._own(own_ids(response))
+        if isinstance(response.usage, dict):
+            self._usage = response.usage
+        if isinstance(response.service_tier, str):
+            self._tier = response.service_tier
+
+    def _complete(self, index: int, item: Item) -> None:
+        self._own_item(item)
+        self._facts += self._output.complete(index, item)
+
+    def _finish(self, kind: str, response: ResponseObject) -> None:
+        for index, item in self._output.missed(output_items(response)):
+            self._complete(index, item)
+        self._final = True
+        if kind == "response.failed":
+            self._fail(response.error)
+        elif self._outcome == "cut":
+            self._outcome = "complete"
+
+    def _fail(self, error: Any) -> None:
+        """What was said first stays: the client has seen it, and `response.failed` has less to say."""
+        self._outcome = "failed"
+        if self._problem == (None, None):
+            self._problem = failure(error)
+
+    def _own_item(self, item: Item) -> None:
+        item_id = text_of(item, "id") if self._stored else None
+        self._own((*((item_id,) if item_id else ()), *containers(item)))
+
+    def _own(self, ids: Iterable[str]) -> None:
+        if fresh := tuple(one for one in dict.fromkeys(ids) if one not in self._told):
+            self._told.update(fresh)
+            self._facts.append(StoredIds(fresh))
+
+
+def _event(data: bytes) -> _Event | None:
+    try:
+        return _EVENT.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _kind(event: _Event, name: bytes | None) -> str:
+    """What happened. An error without a type is one for the SDKs too."""
+    if isinstance(event.type, str):
+        return event.type
+    return "error" if event.error else (name or b"").decode("latin-1")
+
+
+def _index(value: Any) -> int:
+    return value if isinstance(value, int) else -1
