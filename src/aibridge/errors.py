@@ -55,3 +55,10 @@ class UpstreamReset(UpstreamFailure):
 
 class UpstreamStalled(UpstreamFailure):
     """Nothing came for longer than the provider's deadline (before or after the first byte)."""
+
+
+class AnswerBroken(Exception):
+    """An answer that has begun cannot be completed, and its format has no words for that.
+
+    It leaves the application so that the server cuts the connection: a plain end would look like a whole answer.
+    """

@@ -1,0 +1,32 @@
+"""Passthrough routes with one rule of ours: what a provider stores under our central key belongs to who made it.
+
+With one shared key every user could otherwise read every other user's stored responses and conversations.
+"""
+
+from __future__ import annotations
+
+from aibridge.actor import Actor
+from aibridge.dialects.reading import decoded, referenced_ids
+from aibridge.errors import Problem, Refused
+from aibridge.ports import ConversationStore
+from aibridge.routes import Route
+
+_REFERENCES = ("previous_response_id", "conversation", "file_id", "file_ids", "vector_store_ids", "container")
+_OPAQUE = frozenset({"parameters", "arguments", "output", "metadata", "schema"})
+
+
+async def checked(route: Route, body: bytes, actor: Actor, conversations: ConversationStore) -> None:
+    """Raises Refused (404) when the path or the body names something that this actor did not create."""
+    if route.rule.adaptation in (None, "count_tokens"):
+        return
+    names = [*route.params[:1], *referenced_ids(body, _REFERENCES, _OPAQUE)]
+    for stored in names:
+        if await conversations.owner(route.provider.name, stored) != actor.id:
+            raise Refused(Problem(404, f"no stored object with id {stored[:64]!r} was found"))
+
+
+async def owned(route: Route, body: bytes, actor: Actor, conversations: ConversationStore) -> None:
+    """Gives what the provider has just created to the actor. Raises RecordingFailed."""
+    created = decoded(body)
+    if isinstance(created, dict) and isinstance(created.get("id"), str):
+        await conversations.own(route.provider.name, [created["id"]], actor.id)

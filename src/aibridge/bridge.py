@@ -1,0 +1,339 @@
+"""The ASGI application: finds route and actor, reads the body within its bound, hands over. No payload logic.
+
+Constructing a bridge does no I/O and binds no loop; `async with bridge` starts and ends it. A mounted application
+gets no lifespan of its own, so the host's lifespan does that; a request before it is a 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from aibridge.actor import actor_of
+from aibridge.clock import SystemClock, new_id
+from aibridge.credentials import Scrubber
+from aibridge.dialects.base import Dialect
+from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
+from aibridge.dialects.messages import MESSAGES
+from aibridge.errors import AnswerBroken, Header, InvalidRequest, Problem, RecordingFailed, Refused
+from aibridge.interceptor import Asked, Interception, Ports
+from aibridge.passthrough import PassthroughRequest, pass_through
+from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Recorder, Upstream
+from aibridge.providers.base import Provider
+from aibridge.providers.headers import NOSNIFF
+from aibridge.reply_writer import Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
+from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
+from aibridge.stores.conversations import MemoryConversationStore
+from aibridge.upstream import HttpUpstream
+from aibridge.wire.content_coding import TooLarge, Undecodable, decoded_body
+
+MAX_BODY = 32 * 1024 * 1024
+_LOG = logging.getLogger("aibridge")
+_MOUNTED_PREFIXES = ("",)
+
+
+class ScopeAuthenticator:
+    """Takes the actor that the host has put on the request with `set_actor`."""
+
+    async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
+        actor = actor_of(scope)
+        if actor is None:
+            raise Refused(Problem(401, "nobody is signed in", headers=[(b"x-should-retry", b"false")]))
+        return Identity(actor, scope["headers"], scope.get("query_string", b""))
+
+
+class RequestBridge:
+    """Stands between clients and providers, and records what passes.
+
+    Args:
+        providers: the upstreams by name; names must differ.
+        recorder: keeps the records.
+        authenticator: finds the actor; by default the one that the host set with `set_actor`.
+        upstream: the way out; by default HTTP through aiohttp, closed with the bridge.
+        conversations: owners of what providers store; by default in memory, which a restart forgets.
+        clock, ids: time and identifiers, as arguments.
+        attribution_key: key of the hashed identifiers of people (`upstream_user="hash"`, or too long a value).
+            The same key gives the same identifiers; by default one is made, so they change with each start.
+        prefixes: what may stand before `/<provider>/...` in paths.
+        max_body: the largest request body, in bytes, encoded and decoded.
+        max_concurrency: how many requests may run at once; 0 for no limit.
+        on_disconnect: when a client hangs up, `cancel` the upstream, or `drain` it for exact usage.
+        drain_reading: how long `drain` reads on, in seconds.
+        fail: `closed` answers 503 when a record cannot be kept, `open` serves on.
+
+    Raises:
+        ValueError: a setting cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: Sequence[Provider],
+        recorder: Recorder,
+        authenticator: Authenticator | None = None,
+        upstream: Upstream | None = None,
+        conversations: ConversationStore | None = None,
+        clock: Clock | None = None,
+        ids: Ids = new_id,
+        attribution_key: bytes | None = None,
+        prefixes: Sequence[str] = _MOUNTED_PREFIXES,
+        max_body: int = MAX_BODY,
+        max_concurrency: int = 0,
+        on_disconnect: Literal["cancel", "drain"] = "cancel",
+        drain_reading: float = 30.0,
+        fail: Literal["closed", "usage-only", "open"] = "closed",
+    ) -> None:
+        self._routes = RouteTable(providers, prefixes=prefixes)
+        self._authenticator = authenticator or ScopeAuthenticator()
+        self._upstream = upstream or HttpUpstream()
+        self._ports = Ports(
+            upstream=self._upstream,
+            recorder=recorder,
+            conversations=conversations or MemoryConversationStore(),
+            clock=clock or SystemClock(),
+            ids=ids,
+            scrubber=Scrubber(_secrets(providers)),
+            attribution_key=attribution_key or secrets.token_bytes(32),
+            fail=fail,
+        )
+        self._max_body = max_body
+        self._max_concurrency = max_concurrency
+        self._on_disconnect = on_disconnect
+        self._drain_reading = drain_reading
+        self._running: set[Interruption] = set()
+        self._idle: asyncio.Event | None = None
+        self._state: Literal["new", "open", "draining", "closed"] = "new"
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._state = "open"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.start_draining()
+        self.abort()
+        await self.drained()
+        self._state = "closed"
+        await self._upstream.close()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are running."""
+        return len(self._running)
+
+    def start_draining(self) -> None:
+        """From now on new requests are answered 503; those that run go on."""
+        if self._state == "open":
+            self._state = "draining"
+
+    async def drained(self) -> None:
+        """Returns when no request is running."""
+        if self._idle is not None:
+            await self._idle.wait()
+
+    def abort(self) -> None:
+        """Ends what is running: each stream with an error in its dialect, each record as `gateway_aborted`."""
+        for interruption in list(self._running):
+            interruption.interrupt("gateway_aborted")
+
+    # -- requests --------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, ReplyWriter(send))
+            case "websocket":
+                await _refuse_websocket(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case kind:
+                raise ValueError(f"unsupported ASGI scope: {kind}")
+
+    async def _http(self, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter) -> None:
+        errors = MESSAGES
+        interruption = Interruption()
+        try:
+            route = self._routes.find(scope["method"], raw_path_of(scope))
+            if route is None:  # a probe: Claude Code asks so whether anybody is there
+                await writer.answer(200, [NOSNIFF], b"")
+                return
+            errors = route.errors
+            self._admit()
+            self._enter(interruption)
+            try:
+                await self._routed(route, scope, receive, writer, interruption)
+            finally:
+                self._leave(interruption)
+        except Refused as refused:
+            dialect = refused.dialect if isinstance(refused, NoRoute) else None
+            await _answer(writer, dialect or errors, refused.problem)
+        except RecordingFailed:
+            await _answer(writer, errors, Problem(503, "this request cannot be recorded at the moment"))
+        except _ClientLeft:
+            pass
+        except AnswerBroken:
+            raise
+        except Exception:  # noqa: BLE001  the edge of the house: a fault of ours becomes a 500, not a traceback
+            _LOG.exception("request failed")
+            if writer.status is not None:
+                raise AnswerBroken("internal error") from None
+            await _answer(writer, errors, Problem(500, "internal error"))
+
+    async def _routed(
+        self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, interruption: Interruption
+    ) -> None:
+        identity = await self._authenticator.authenticate(scope)
+        body = await self._body(scope, receive)
+        dialect = route.rule.dialect
+        if dialect is None:
+            asked = PassthroughRequest(route, scope["method"], identity, body, scope)
+            await self._watched(receive, writer, interruption, self._pass(asked, writer, interruption))
+            return
+        coding = _coding(identity.headers)
+        if coding is not None:
+            body = self._decoded(coding, body)
+        intercepted = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
+        interception = Interception(self._ports, intercepted, writer, interruption)
+        await self._watched(receive, writer, interruption, interception.run())
+
+    async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
+        try:
+            async with interruption:
+                await pass_through(
+                    asked,
+                    writer,
+                    upstream=self._upstream,
+                    conversations=self._ports.conversations,
+                    scrubber=self._ports.scrubber,
+                )
+        except Interrupted as interrupted:
+            if interrupted.reason == "gateway_aborted":
+                if writer.status is not None:
+                    raise AnswerBroken("the gateway is shutting down") from None
+                raise Refused(Problem(503, "the gateway is shutting down")) from None
+
+    async def _watched(
+        self, receive: Receive, writer: ReplyWriter, interruption: Interruption, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Runs `work` while watching for the client to hang up."""
+
+        def gone() -> None:
+            writer.abandon()
+            if self._on_disconnect == "drain":
+                loop.call_later(self._drain_reading, interruption.interrupt, "client_gone")
+            else:
+                interruption.interrupt("client_gone")
+
+        loop = asyncio.get_running_loop()
+        watcher = loop.create_task(watch_disconnect(receive, gone))
+        try:
+            await work
+        finally:
+            watcher.cancel()
+            await asyncio.wait([watcher])
+
+    # -- bodies and bounds -----------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        if self._state != "open":
+            starting = self._state == "new"
+            raise Refused(Problem(503, "the gateway is not started" if starting else "the gateway is shutting down"))
+        if self._max_concurrency and len(self._running) >= self._max_concurrency:
+            raise Refused(Problem(503, "the gateway is at its limit of requests", headers=[(b"retry-after", b"1")]))
+
+    def _enter(self, interruption: Interruption) -> None:
+        self._running.add(interruption)
+        if self._idle is not None:
+            self._idle.clear()
+
+    def _leave(self, interruption: Interruption) -> None:
+        self._running.discard(interruption)
+        if not self._running and self._idle is not None:
+            self._idle.set()
+
+    async def _body(self, scope: Mapping[str, Any], receive: Receive) -> bytes:
+        """The request body, whole. Raises: Refused (413), _ClientLeft."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
+                raise self._too_large()
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            first: bytes = message.get("body", b"")
+            if len(first) > self._max_body:
+                raise self._too_large()
+            return first
+        body = bytearray()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            body += message.get("body", b"")
+            if len(body) > self._max_body:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+            message = await receive()
+
+    def _decoded(self, coding: str, body: bytes) -> bytes:
+        try:
+            return decoded_body(coding, body, self._max_body)
+        except Undecodable as error:
+            raise InvalidRequest(str(error), status=415) from None
+        except TooLarge:
+            raise self._too_large() from None
+
+    def _too_large(self) -> Refused:
+        return Refused(Problem(413, f"the request body is larger than the limit of {self._max_body} bytes"))
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """For servers that run the bridge as their whole application."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.__aenter__()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.__aexit__(None, None, None)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class _ClientLeft(Exception):
+    """The client hung up before its request was whole."""
+
+
+def _coding(headers: Sequence[Header]) -> str | None:
+    """The request's content coding, if it has one."""
+    codings = [value.strip().lower() for name, value in headers if name.lower() == b"content-encoding"]
+    coding = b",".join(codings).decode("latin-1")
+    return coding if coding and coding != "identity" else None
+
+
+def _secrets(providers: Sequence[Provider]) -> Iterable[str]:
+    return (provider.key.reveal() for provider in providers if provider.key is not None)
+
+
+async def _answer(writer: ReplyWriter, errors: Dialect, problem: Problem) -> None:
+    headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers]
+    await writer.answer(problem.status, headers, errors.error_body(problem, None))
+
+
+async def _refuse_websocket(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    """No WebSocket mode. 426 on Responses routes makes Codex fall back to POST at once; elsewhere 501."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    status = 426 if scope["path"].rstrip("/").endswith("/responses") else 501
+    body = CHAT_COMPLETIONS.error_body(Problem(status, "WebSocket connections are not supported; use POST"), None)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

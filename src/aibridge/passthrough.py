@@ -1,0 +1,109 @@
+"""Allowlisted routes, proxied unread: whoever may use the gateway may list models and count tokens.
+
+The provider's answer is relayed as it comes. Routes with a rule of ours call it before and after (see `adapted.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aibridge.adapted import checked, owned
+from aibridge.credentials import Scrubber
+from aibridge.errors import AnswerBroken, Header, Problem, Refused, UpstreamFailure, UpstreamStalled
+from aibridge.ports import ConversationStore, Identity, Upstream, UpstreamRequest, UpstreamResponse, UpstreamTimeouts
+from aibridge.providers.credential import Credential, choose_credential
+from aibridge.providers.headers import client_headers, upstream_headers
+from aibridge.reply_writer import ReplyWriter
+from aibridge.routes import Route, upstream_url
+
+MAX_ERROR_BODY = 1024 * 1024
+MAX_READ_BODY = 1024 * 1024
+"""The largest answer that is read to learn what it created, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassthroughRequest:
+    """One request on a passthrough route, read and authenticated."""
+
+    route: Route
+    method: str
+    identity: Identity
+    body: bytes
+    scope: Mapping[str, Any]
+
+
+async def pass_through(
+    asked: PassthroughRequest,
+    writer: ReplyWriter,
+    *,
+    upstream: Upstream,
+    conversations: ConversationStore,
+    scrubber: Scrubber,
+) -> None:
+    """Relays one request. Raises Refused before the answer has begun, AnswerBroken after."""
+    provider = asked.route.provider
+    credential = choose_credential(provider, asked.identity.headers)
+    if credential.kind == "centralized":
+        await checked(asked.route, asked.body, asked.identity.actor, conversations)
+    headers = upstream_headers(
+        asked.identity.headers,
+        provider=provider,
+        credential=credential,
+        actor=asked.identity.actor,
+        bridged=False,
+        scope=asked.scope,
+    )
+    timeouts = UpstreamTimeouts(provider.connect_timeout, provider.blocking_first_byte_timeout, provider.stall_timeout)
+    url = upstream_url(asked.route, asked.identity.query)
+    outgoing = UpstreamRequest(asked.method, url, headers, asked.body)
+    try:
+        async with upstream.open(outgoing, timeouts, decode=asked.route.rule.adaptation is not None) as response:
+            await _answer(asked, response, writer, credential, conversations, scrubber)
+    except UpstreamFailure as error:
+        if writer.status is not None:
+            raise AnswerBroken(str(error)) from None
+        raise Refused(Problem(504 if isinstance(error, UpstreamStalled) else 502, str(error))) from None
+
+
+async def _answer(
+    asked: PassthroughRequest,
+    response: UpstreamResponse,
+    writer: ReplyWriter,
+    credential: Credential,
+    conversations: ConversationStore,
+    scrubber: Scrubber,
+) -> None:
+    status = response.status
+    central = credential.kind == "centralized"
+    if 300 <= status < 400 and status != 304:
+        raise Refused(Problem(502, f"the provider answered with a redirect ({status}), which is not followed"))
+    if central and status in (401, 403):
+        raise Refused(Problem(502, f"the provider refused the gateway's own credential (HTTP {status})"))
+    if status >= 400:
+        body = scrubber.scrub(await _read(response, MAX_ERROR_BODY), *credential.secrets)
+        await writer.answer(status, _headers(response, length_kept=False), body)
+    elif central and asked.route.rule.adaptation == "conversations":
+        # The client may see a new id only once it has an owner.
+        body = await _read(response, MAX_READ_BODY + 1)
+        if len(body) > MAX_READ_BODY:
+            raise Refused(Problem(502, "the provider's answer is larger than expected"))
+        await owned(asked.route, body, asked.identity.actor, conversations)
+        await writer.answer(status, _headers(response, length_kept=False), body)
+    else:
+        await writer.start(status, _headers(response, length_kept=True))
+        while chunk := await response.read():
+            await writer.send(chunk)
+        await writer.end()
+
+
+def _headers(response: UpstreamResponse, *, length_kept: bool) -> list[Header]:
+    return client_headers(response.headers, length_kept=length_kept, passthrough=True)
+
+
+async def _read(response: UpstreamResponse, limit: int) -> bytes:
+    body = bytearray()
+    while len(body) < limit and (chunk := await response.read()):
+        body += chunk
+    return bytes(body[:limit])

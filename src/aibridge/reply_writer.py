@@ -1,0 +1,127 @@
+"""The one place that calls ASGI `send`. Awaiting it is the back-pressure: a slow client slows its upstream.
+
+An `Interruption` lets others (the client by hanging up, the gateway by shutting down) end the block that an
+interception runs in, at whatever it awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+from aibridge.errors import Header
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+InterruptReason = Literal["client_gone", "gateway_aborted"]
+
+
+class Interrupted(Exception):
+    """The block was ended from outside."""
+
+    def __init__(self, reason: InterruptReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Interruption:
+    """An async block that `interrupt` ends, raising Interrupted from it. The first reason counts."""
+
+    __slots__ = ("_active", "_timeout", "reason")
+
+    def __init__(self) -> None:
+        self.reason: InterruptReason | None = None
+        self._timeout = asyncio.timeout(None)
+        self._active = False
+
+    def interrupt(self, reason: InterruptReason) -> None:
+        if self.reason is None:
+            self.reason = reason
+            if self._active:
+                self._expire()
+
+    def disarm(self) -> None:
+        """From now on `interrupt` changes nothing but `reason`."""
+        if self._active:
+            self._active = False
+            if not self._timeout.expired():
+                self._timeout.reschedule(None)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._active = True
+        if self.reason is not None:
+            self._expire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._active = False
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            if self.reason is None or not self._timeout.expired():
+                raise
+            raise Interrupted(self.reason) from None
+
+    def _expire(self) -> None:
+        # asyncio.Timeout does the delicate part: one cancellation, taken back exactly once.
+        self._timeout.reschedule(asyncio.get_running_loop().time())
+
+
+class ReplyWriter:
+    """Sends one answer. After `abandon` everything is dropped: the client is gone."""
+
+    __slots__ = ("_gone", "_send", "ended", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._gone = False
+        self.status: int | None = None
+        """What the client was told; None until the answer has begun."""
+        self.ended = False
+
+    @property
+    def gone(self) -> bool:
+        return self._gone
+
+    def abandon(self) -> None:
+        self._gone = True
+
+    async def start(self, status: int, headers: Sequence[Header]) -> None:
+        self.status = status
+        await self._hand_on({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    async def send(self, data: bytes) -> None:
+        if data:
+            await self._hand_on({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        self.ended = True
+        await self._hand_on({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _hand_on(self, message: Message) -> None:
+        if self._gone:
+            return
+        try:
+            await self._send(message)
+        except OSError:  # ASGI's word for a client that has disconnected
+            self._gone = True
+
+    async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """A whole answer of known length."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.start(status, [*(h for h in headers if h[0].lower() != b"content-length"), length])
+        await self.end(body)
+
+
+async def watch_disconnect(receive: Receive, on_gone: Callable[[], None]) -> None:
+    """Calls `on_gone` when the client hangs up. The request body must have been read."""
+    while True:
+        if (await receive())["type"] == "http.disconnect":
+            on_gone()
+            return
