@@ -7,5 +7,11 @@ from types import MappingProxyType
 
 from aibridge.providers.anthropic import anthropic
 from aibridge.providers.base import Provider, ProviderType
+from aibridge.providers.copilot import copilot
+from aibridge.providers.openai import openai
 
-FACTORIES: Mapping[ProviderType, Callable[..., Provider]] = MappingProxyType({"anthropic": anthropic})
+__all__ = ["FACTORIES", "Provider", "ProviderType", "anthropic", "copilot", "openai"]
+
+FACTORIES: Mapping[ProviderType, Callable[..., Provider]] = MappingProxyType(
+    {"anthropic": anthropic, "openai": openai, "copilot": copilot}
+)

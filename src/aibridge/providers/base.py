@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aibridge.credentials import Secret
 from aibridge.dialects.base import Dialect
-from aibridge.providers.header_names import OURS, folded, removed_from_requests
+from aibridge.providers.header_names import FORWARDED, NEVER_SENT, folded
 
 ProviderType = Literal["anthropic", "openai", "copilot"]
 UpstreamUser = Literal["id", "username", "email", "hash", "off"]
@@ -31,6 +31,8 @@ Adaptation = Literal[
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TEMPLATE = re.compile(r"(/[a-z0-9._-]+)+(/\*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+# Names that an actor header must not take: the client says these, or the way out does.
+_MEANT_OTHERWISE = (FORWARDED, b"anthropic-", b"content-", b"openai-", b"user-agent", b"x-stainless-")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -75,8 +77,8 @@ class Provider:
     type: ProviderType
     name: str
     base_url: str  # kept without a slash at its end
-    rules: tuple[RouteRule, ...]
-    errors: Dialect  # whose words a refusal has where no dialect is known
+    rules: tuple[RouteRule, ...] = field(repr=False)
+    errors: Dialect = field(repr=False)  # whose words a refusal has where no dialect is known
     key: Secret | None = None  # the central one
     upstream_user: UpstreamUser = "id"
     send_actor_headers: Mapping[str, str] = field(default_factory=dict)  # attribute of the actor -> header
@@ -156,6 +158,6 @@ def _checked_actor_headers(headers: Mapping[str, str], name: str) -> Mapping[str
         if not attribute or not _TOKEN.fullmatch(raw):
             raise ValueError(f"send_actor_headers of provider {name!r}: {attribute!r} needs the name of a header")
         known = folded(raw)
-        if known.startswith(b"content-") or (removed_from_requests(known) and not known.startswith(OURS)):
+        if known in NEVER_SENT or known.startswith(_MEANT_OTHERWISE):
             raise ValueError(f"send_actor_headers of provider {name!r}: {header!r} has another meaning")
     return MappingProxyType(dict(headers))

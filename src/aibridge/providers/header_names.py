@@ -28,36 +28,27 @@ SAID_ANEW = frozenset({b"accept-encoding", b"content-length", b"forwarded", b"ho
 FORWARDED = b"x-forwarded-"
 # What only we say. A client that says it is not believed.
 OURS = (b"x-aibridge-", b"x-ai-bridge-", b"x-coder-")
+# What a client's request never carries to a provider.
+NEVER_SENT = HOP_BY_HOP | CREDENTIALS | SAID_ANEW
+NEVER_SENT_STARTS = (*OURS, FORWARDED)
 # They name the account that is billed; with our key that is not the client's to choose.
 ACCOUNT = frozenset({b"openai-organization", b"openai-project"})
 
-# On the way back: what would act on the gateway's own origin, or lead away from it.
-OF_AN_ORIGIN = frozenset(
-    {
-        b"alt-svc",
-        b"clear-site-data",
-        b"location",
-        b"service-worker-allowed",
-        b"set-cookie",
-        b"set-cookie2",
-        b"x-content-type-options",  # ours is added
-    }
-)
-CORS = b"access-control-"
+# What an answer never carries to a client: framing, what would act on the gateway's own origin or lead away from it,
+# and what we say ourselves.
+NEVER_RETURNED = HOP_BY_HOP | {
+    b"alt-svc",
+    b"clear-site-data",
+    b"location",
+    b"service-worker-allowed",
+    b"set-cookie",
+    b"set-cookie2",
+    b"x-content-type-options",
+}
+NEVER_RETURNED_STARTS = (b"access-control-", b"x-aibridge-")
 
 
 def folded(name: bytes) -> bytes:
     """The name as a provider's server may read it: CGI-like ones take `_` for `-`."""
     name = name.lower()
     return name.replace(b"_", b"-") if b"_" in name else name
-
-
-def removed_from_requests(name: bytes) -> bool:
-    """A client's header of this folded name never goes to a provider."""
-    return (
-        name in HOP_BY_HOP
-        or name in CREDENTIALS
-        or name in SAID_ANEW
-        or name.startswith(OURS)
-        or name.startswith(FORWARDED)
-    )

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aibridge.actor import Actor
 from aibridge.errors import Header
 from aibridge.providers.credential import Credential
-from aibridge.providers.header_names import ACCOUNT, CORS, HOP_BY_HOP, OF_AN_ORIGIN, folded, removed_from_requests
+from aibridge.providers.header_names import (
+    ACCOUNT,
+    NEVER_RETURNED,
+    NEVER_RETURNED_STARTS,
+    NEVER_SENT,
+    NEVER_SENT_STARTS,
+    folded,
+)
 
 if TYPE_CHECKING:
     from aibridge.providers.base import Provider
@@ -49,8 +56,11 @@ def upstream_headers(
         unwanted |= ACCOUNT
     if body_was_encoded:
         unwanted.add(b"content-encoding")
+    unwanted |= NEVER_SENT
     kept = [
-        header for header in headers if (name := folded(header[0])) not in unwanted and not removed_from_requests(name)
+        header
+        for header in headers
+        if (name := folded(header[0])) not in unwanted and not name.startswith(NEVER_SENT_STARTS)
     ]
     # Answers are read, and relayed to clients that may take no coding at all (Codex): none is asked for.
     kept.append((b"accept-encoding", b"identity"))
@@ -67,18 +77,15 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
 
     `length_kept` says that the body goes on unchanged, so that its length may be told.
     """
-    unwanted = _nominated(headers)
+    unwanted = _nominated(headers) | NEVER_RETURNED
     if not length_kept:
         unwanted.add(b"content-length")
     if passthrough:
         unwanted.add(SANDBOX[0])
     kept = [
         (name, value)
-        for name, value in ((name.lower(), value) for name, value in headers)
-        if name not in unwanted
-        and name not in HOP_BY_HOP
-        and name not in OF_AN_ORIGIN
-        and not name.startswith((CORS, b"x-aibridge-"))
+        for name, value in [(name.lower(), value) for name, value in headers]
+        if name not in unwanted and not name.startswith(NEVER_RETURNED_STARTS)
     ]
     kept.append(NOSNIFF)
     if passthrough:
@@ -88,12 +95,8 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
 
 def _nominated(headers: Sequence[Header]) -> set[bytes]:
     """What `Connection` says is for this hop only (RFC 9110 section 7.6.1)."""
-    return {
-        folded(option.strip())
-        for name, value in headers
-        if name.lower() == b"connection"
-        for option in value.split(b",")
-    }
+    options = [option for name, value in headers if name.lower() == b"connection" for option in value.split(b",")]
+    return {folded(option.strip()) for option in options}
 
 
 def _forwarded(headers: Sequence[Header], kept: Sequence[Header], scope: Mapping[str, Any] | None) -> Iterator[Header]:
