@@ -114,3 +114,13 @@ class ModelThoughtRecord:
     content: str
     source: str  # thinking, reasoning_summary, commentary, reasoning
     created_at: datetime
+
+
+AnyRecord = (
+    InterceptionRecord
+    | InterceptionRecordEnded
+    | TokenUsageRecord
+    | PromptUsageRecord
+    | ToolUsageRecord
+    | ModelThoughtRecord
+)

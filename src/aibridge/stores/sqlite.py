@@ -1,0 +1,75 @@
+"""Owners of stored ids in the SQLite file: written by the one writer thread, read where they are asked for.
+
+An owner never changes, so what was read once may be remembered; that an id has no owner may change at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+
+from aibridge.database.files import DatabaseFile
+from aibridge.database.inbox import Entry
+from aibridge.database.moments import as_text
+from aibridge.database.statements import insert
+from aibridge.database.writer import Writer
+from aibridge.errors import RecordingFailed
+from aibridge.ports import Clock
+
+_OWNED = insert("aibridge_stored_ids", "provider_name stored_id actor_id created_at", rank=1)
+_OWNER = "SELECT actor_id FROM aibridge_stored_ids WHERE provider_name = ? AND stored_id = ?"
+_REMEMBERED = 4096  # owners; about half a megabyte
+_PATIENCE = 5.0  # seconds that durability is waited for
+_LONGEST = 512  # characters; no provider's ids come near it
+_SIZE = 512  # bytes that an entry holds while it waits, about
+
+
+class SqliteConversationStore:
+    """A `ConversationStore`; `close` it."""
+
+    def __init__(self, file: DatabaseFile, writer: Writer, clock: Clock) -> None:
+        self._file = file
+        self._writer = writer
+        self._clock = clock
+        self._reading = file.reading()
+        self._owners: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def own(self, provider_name: str, ids: Sequence[str], actor_id: str) -> None:
+        now = as_text(self._clock.now())
+        last: asyncio.Future[None] | None = None
+        for stored_id in ids:
+            if len(stored_id) > _LONGEST:
+                raise RecordingFailed("the provider's id is too long to be kept")
+            last = asyncio.get_running_loop().create_future()
+            row = (provider_name, stored_id, actor_id, now)
+            self._writer.put(Entry(_OWNED, partial(tuple, row), _SIZE, last))
+        if last is not None:
+            # One batch holds them all, or an earlier one does: when the last is durable, so are the others.
+            try:
+                await asyncio.wait_for(last, _PATIENCE)
+            except TimeoutError:
+                raise RecordingFailed(f"the owner of a stored id was not durable within {_PATIENCE:g} s") from None
+
+    async def owner(self, provider_name: str, stored_id: str) -> str | None:
+        key = (provider_name, stored_id)
+        known = self._owners.get(key)
+        if known is not None:
+            self._owners.move_to_end(key)
+            return known
+        try:
+            row = self._reading.execute(_OWNER, key).fetchone()
+        except (sqlite3.Error, UnicodeEncodeError):
+            # Nobody's, as far as anybody can say now: the caller refuses, which is the safe side.
+            return None
+        if row is None:
+            return None
+        self._owners[key] = str(row[0])
+        if len(self._owners) > _REMEMBERED:
+            self._owners.popitem(last=False)
+        return self._owners[key]
+
+    def close(self) -> None:
+        self._file.close_reading(self._reading)
