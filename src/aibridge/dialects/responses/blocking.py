@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from aibridge.dialects.base import Fact, StoredIds, Turn, Unreadable
-from aibridge.dialects.reading import elements
+from aibridge.dialects.reading import elements, mapping, text
 from aibridge.dialects.reply import WholeAnswer
+from aibridge.dialects.responses.decoding import read
 from aibridge.dialects.responses.errors import failure
 from aibridge.dialects.responses.items import Item, containers, item_of, text_of, thoughts, tool_use
 from aibridge.dialects.responses.usage import token_usage
@@ -34,32 +35,30 @@ _RESPONSE = msgspec.json.Decoder(ResponseObject)
 
 def response_object(raw: bytes) -> ResponseObject | None:
     """The response in a JSON text; None when it is no object."""
-    try:
-        return _RESPONSE.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return read(_RESPONSE, raw)
 
 
 def output_items(response: ResponseObject) -> Iterator[Item]:
-    for raw in elements(response.output):
+    for raw in elements(bytes(response.output)):
         if (item := item_of(raw)) is not None:
             yield item
 
 
 def own_ids(response: ResponseObject) -> Iterator[str]:
     """Ids under which a stored response is kept: its own, and its conversation's."""
-    conversation = response.conversation
-    for found in (response.id, conversation.get("id") if isinstance(conversation, dict) else conversation):
-        if isinstance(found, str):
-            yield found
+    conversation = text(response.conversation) or text(mapping(response.conversation).get("id"))
+    yield from (found for found in (text(response.id), conversation) if found)
 
 
 def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
     """Facts of a response; a body of another shape is unreadable and passes all the same."""
     response = response_object(body)
     if response is None or response.object not in _OBJECTS:
+        if response is not None and response.error:
+            error_type, message = failure(response.error)
+            return WholeAnswer(Turn(outcome="failed", error_type=error_type, error_message=message))
         return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no response object"),))
-    response_id = response.id if isinstance(response.id, str) else None
+    response_id = text(response.id) or None
     items = list(output_items(response))
     ids = dict.fromkeys(own_ids(response)) if stored else {}
     for item in items:

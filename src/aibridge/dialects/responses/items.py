@@ -7,11 +7,13 @@ Source: https://platform.openai.com/docs/api-reference/responses/object, `output
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from aibridge.dialects.base import Thought, ToolUse
-from aibridge.dialects.reading import decoded, tool_input
+from aibridge.dialects.reading import decoded, mapping, text, tool_input
+from aibridge.dialects.responses.decoding import read
 from aibridge.records import JsonValue
 
 Item = Mapping[str, msgspec.Raw]
@@ -34,37 +36,43 @@ _NOT_ASKED = frozenset(
 
 def item_of(raw: bytes) -> Item | None:
     """An item's members; None when it is no object."""
-    try:
-        return _ITEM.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return read(_ITEM, raw)
 
 
-def text_of(item: Item, name: str) -> str | None:
-    value = decoded(item.get(name))
-    return value if isinstance(value, str) else None
+def value_of(item: Item, name: str) -> Any:
+    return decoded(bytes(item[name])) if name in item else None
 
 
-def is_call(kind: str | None) -> bool:
+def text_of(item: Item, name: str) -> str:
+    """A member that is a string; "" without one."""
+    return text(value_of(item, name))
+
+
+def names_of(item: Item) -> set[str]:
+    """The ids that an item goes by: its own, and its call's."""
+    return {text_of(item, "id"), text_of(item, "call_id")} - {""}
+
+
+def is_call(kind: str) -> bool:
     """True for client-defined and hosted tools alike, and for those that are yet to be invented."""
-    return kind is not None and (kind.endswith("_call") or kind == "program")
+    return kind.endswith("_call") or kind == "program"
 
 
 def tool_use(item: Item, response_id: str | None) -> ToolUse | None:
     """The call that an item is, if it is one. A hosted tool goes by the type of its item."""
-    kind = text_of(item, "type")
-    if kind is None or not is_call(kind):
+    tool = text_of(item, "type")
+    if not is_call(tool):
         return None
     asked: JsonValue
-    match kind:
+    match tool:
         case "function_call":
-            tool, asked = _name(item), tool_input(_written(item, "arguments"))
+            tool, asked = _name(item), tool_input(text_of(item, "arguments"))
         case "custom_tool_call":
-            tool, asked = _name(item), _written(item, "input")
-            asked = asked if asked.strip() else None
+            tool, written = _name(item), text_of(item, "input")
+            asked = written if written.strip() else None
         case _:
-            tool, asked = kind, _asked(item)
-    call_id = text_of(item, "call_id") or text_of(item, "id")
+            asked = _asked(item)
+    call_id = text_of(item, "call_id") or text_of(item, "id") or None
     return ToolUse(response_id=response_id, call_id=call_id, tool=tool, input=asked)
 
 
@@ -90,27 +98,20 @@ def containers(item: Item) -> Iterator[str]:
             yield found
 
 
-def with_written(item: Item, text: str) -> Item:
+def with_written(item: Item, written: str) -> Item:
     """An item of a stream that broke off, with what had been written of it."""
-    name = WRITTEN.get(text_of(item, "type") or "")
-    return {**item, name: msgspec.Raw(msgspec.json.encode(text))} if name and text else item
+    name = WRITTEN.get(text_of(item, "type"))
+    return {**item, name: msgspec.Raw(msgspec.json.encode(written))} if name and written else item
 
 
 def _name(item: Item) -> str:
     """The tool's name, with a dot behind its namespace: no name of a function holds one."""
-    namespace, name = text_of(item, "namespace"), text_of(item, "name") or ""
+    namespace, name = text_of(item, "namespace"), text_of(item, "name")
     return f"{namespace}.{name}" if namespace else name
 
 
-def _written(item: Item, name: str) -> str:
-    """A text that the model wrote, as far as it can be read: what is no Unicode is kept as it stands."""
-    raw = item.get(name, b"")
-    value = decoded(raw) if raw else ""
-    return value if isinstance(value, str) else bytes(raw).decode("utf-8", "replace")
-
-
 def _asked(item: Item) -> JsonValue:
-    asked = {name: decoded(raw) for name, raw in item.items() if name not in _NOT_ASKED}
+    asked = {name: value_of(item, name) for name in item if name not in _NOT_ASKED}
     if isinstance(asked.get("arguments"), str):
         asked["arguments"] = tool_input(asked["arguments"])
     if isinstance(action := asked.get("action"), dict):
@@ -119,8 +120,7 @@ def _asked(item: Item) -> JsonValue:
 
 
 def _texts(item: Item, name: str, kind: str, source: str) -> Iterator[Thought]:
-    parts = decoded(item.get(name))
-    for part in parts if isinstance(parts, list) else ():
-        text = part.get("text") if isinstance(part, dict) and part.get("type") == kind else None
-        if isinstance(text, str) and text:
-            yield Thought(content=text, source=source)
+    parts = value_of(item, name)
+    for part in map(mapping, parts) if isinstance(parts, list) else ():
+        if part.get("type") == kind and (content := text(part.get("text"))):
+            yield Thought(content=content, source=source)

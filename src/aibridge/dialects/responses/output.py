@@ -16,72 +16,79 @@ from aibridge.dialects.responses.items import (
     Item,
     is_call,
     is_commentary,
+    names_of,
     text_of,
     thoughts,
     tool_use,
     with_written,
 )
 
-_Part = tuple[int, str, int]  # output index, source of the thought ("": a call's own text), index within the item
+Place = int | str
+"""Where an item stands: its index in the output, or its id on servers that do not say the index."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Open:
-    """An item that was added and is not done."""
+    """An item that was added and is not done. Its pieces are kept under itself and one of `parts`."""
 
+    place: Place
     item: Item
     kind: str
-    parts: dict[_Part, None] = field(default_factory=dict)
+    parts: dict[tuple[str, int], None] = field(default_factory=dict)  # source of the thought, and number of the part
 
 
 class Output:
     """Keeps what is needed to tell every call and every thought once, also of items that never get done."""
 
-    __slots__ = ("_calls", "_done", "_kept", "_known", "_open", "reads_text")
+    __slots__ = ("_calls", "_displaced", "_done", "_kept", "_known", "_open", "reads_text")
 
     def __init__(self) -> None:
         self.reads_text = False
         """A commentary message is open: deltas of text are thoughts."""
-        self._open: dict[int, _Open] = {}  # by output index
+        self._open: dict[Place, _Open] = {}
+        self._displaced: list[_Open] = []  # another item was added in their place
         self._kept = Kept()
-        self._done: set[int] = set()  # output indexes
+        self._done: set[Place] = set()
         self._known: set[str] = set()  # ids of items that are done, and of their calls
-        self._calls: list[tuple[int, ToolUse]] = []
+        self._calls: list[tuple[Place, ToolUse]] = []
 
-    def begin(self, index: int, item: Item) -> None:
-        kind = text_of(item, "type") or ""
-        if is_call(kind) or kind == "reasoning" or (kind == "message" and is_commentary(item)):
-            self._open[index] = _Open(item, kind)
-            self.reads_text |= kind == "message"
+    def begin(self, place: Place, item: Item) -> None:
+        kind = text_of(item, "type")
+        if not (is_call(kind) or kind == "reasoning" or (kind == "message" and is_commentary(item))):
+            return
+        if place in self._open:
+            self._displaced.append(self._open[place])
+        self._open[place] = _Open(place, item, kind)
+        self.reads_text |= kind == "message"
 
-    def add(self, index: int, event: str, number: int, delta: str) -> None:
+    def add(self, place: Place, event: str, number: int, delta: str) -> None:
         """A piece of an item, as a delta event says it; `number` is the index of the part that it belongs to."""
-        opened = self._open.get(index)
+        opened = self._open.get(place)
         if opened is None:
             return
         match event, opened.kind:
             case "response.reasoning_summary_text.delta", "reasoning":
-                part = (index, "reasoning_summary", number)
+                part = ("reasoning_summary", number)
             case "response.reasoning_text.delta", "reasoning":
-                part = (index, "reasoning", number)
+                part = ("reasoning", number)
             case "response.output_text.delta", "message":
-                part = (index, "commentary", number)
+                part = ("commentary", number)
             case _, kind if kind in WRITTEN:
-                part = (index, "", 0)
+                part = ("", 0)
             case _:
                 return
         opened.parts[part] = None
-        self._kept.add(part, delta)
+        self._kept.add((opened, part), delta)
 
-    def complete(self, index: int, item: Item) -> Iterator[Thought]:
+    def complete(self, place: Place, item: Item) -> Iterator[Thought]:
         """The item is whole: its thoughts; its call is told at the end."""
-        opened = self._open.pop(index, None)
-        for part in opened.parts if opened is not None else ():
-            self._kept.take(part)
-        self.reads_text = any(other.kind == "message" for other in self._open.values())
-        self._done.add(index)
-        self._known.update(_names(item))
-        self._call(index, item)
+        opened = self._open.pop(place, None)
+        if opened is not None:
+            self._pieces(opened)
+            self.reads_text = any(other.kind == "message" for other in self._open.values())
+        self._done.add(place)
+        self._known |= names_of(item)
+        self._call(place, item)
         return thoughts(item)
 
     def missed(self, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
@@ -90,26 +97,28 @@ class Output:
         Some servers count items otherwise there, some give them other ids: one of both is enough to know an item.
         """
         for index, item in enumerate(items):
-            if index not in self._done and self._known.isdisjoint(_names(item)):
+            if index not in self._done and self._known.isdisjoint(names_of(item)):
                 yield index, item
 
     def end(self, response_id: str | None) -> Iterator[Thought | ToolUse]:
         """What came of the items that are not done, and all calls in the order of the output."""
-        for index, opened in self._open.items():
-            texts = [(part[1], self._kept.take(part)) for part in opened.parts]
+        for opened in (*self._displaced, *self._open.values()):
+            pieces = self._pieces(opened)
+            if not self._known.isdisjoint(names_of(opened.item)):
+                continue
             if is_call(opened.kind):
-                self._call(index, with_written(opened.item, "".join(text for _, text in texts)))
+                self._call(opened.place, with_written(opened.item, "".join(text for _, text in pieces)))
             else:
-                yield from (Thought(content=text, source=source) for source, text in texts if text)
-        self._open = {}
-        for _, call in sorted(self._calls, key=lambda numbered: numbered[0]):
+                yield from (Thought(content=text, source=source) for source, text in pieces if text)
+        self._displaced, self._open = [], {}
+        for _, call in sorted(self._calls, key=lambda placed: placed[0] if isinstance(placed[0], int) else 0):
             yield replace(call, response_id=response_id)
         self._calls = []
 
-    def _call(self, index: int, item: Item) -> None:
+    def _pieces(self, opened: _Open) -> list[tuple[str, str]]:
+        """What was kept of an item, which is forgotten: source and text."""
+        return [(part[0], self._kept.take((opened, part))) for part in opened.parts]
+
+    def _call(self, place: Place, item: Item) -> None:
         if (call := tool_use(item, None)) is not None:
-            self._calls.append((index, call))
-
-
-def _names(item: Item) -> set[str]:
-    return {name for name in (text_of(item, "id"), text_of(item, "call_id")) if name is not None}
+            self._calls.append((place, call))

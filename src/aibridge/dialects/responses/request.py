@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
@@ -11,9 +11,11 @@ from typing import Any, Self
 import msgspec
 
 from aibridge.dialects.base import Reply
-from aibridge.dialects.reading import decoded, elements, referenced_ids, request_object, string_member
+from aibridge.dialects.reading import decoded, elements, mapping, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.responses.blocking import read_body
+from aibridge.dialects.responses.decoding import read
+from aibridge.dialects.responses.references import is_reference, references
 from aibridge.dialects.responses.stream import ResponsesReader
 from aibridge.wire.json_body import JsonObject
 
@@ -21,29 +23,15 @@ _UNIQUE = frozenset(
     {"model", "stream", "user", "safety_identifier", "input", "tools", "tool_choice", "store", "background"}
     | {"previous_response_id", "conversation", "prompt_cache_key"}
 )
-# Where ids of stored things stand, also in items of `input` that a client sends again: a code interpreter with an
-# automatic container goes on in the one that an earlier call names.
-_REFERENCES = (
-    "previous_response_id",
-    "conversation",
-    "comparison_response_id",
-    "file_id",
-    "file_ids",
-    "vector_store_ids",
-    "container",
-    "container_id",
-)
-# Where anything at all may stand under any name (arguments, schemas, labels), and what was found rather than asked.
-_OPAQUE = frozenset(
-    {"arguments", "parameters", "schema", "input_schema", "metadata", "client_metadata", "headers"}
-    | {"annotations", "results", "attributes"}
-)
-# What agents put around a person's words, or send in the person's name: Codex's contexts and notices, and the
+# What agents put around a person's words, or send in the person's name: Codex' contexts and notices, and the
 # reminders that other agents write. Attributes may stand in the tag.
-_ASIDE = re.compile(
-    r"\s*<(environment_context|user_instructions|extension_context|goal_context|codex_internal_context|turn_aborted"
-    r"|subagent_notification|skill|hook_prompt|recommended_plugins|system-reminder)(?:\s[^>]*)?>",
+_ASIDES = (
+    "environment_context|user_instructions|extension_context|goal_context|codex_internal_context|turn_aborted"
+    "|subagent_notification|skill|hook_prompt|recommended_plugins|system-reminder"
 )
+_ASIDE_BEFORE = re.compile(rf"\s*<({_ASIDES})(?:\s[^>]*)?>.*?</\1>[\r\n]*", re.DOTALL)
+_ASIDE_BEHIND = re.compile(rf"</({_ASIDES})>\s*\Z")
+_MOST_ASIDES = 32  # each costs a copy of the words
 # Codex's form of the instructions that it found in a folder.
 _FOLDER_INSTRUCTIONS = re.compile(r"\s*# AGENTS\.md instructions\b.*</INSTRUCTIONS>\s*", re.DOTALL)
 
@@ -67,8 +55,10 @@ class ResponsesRequest:
 
     model: str
     streaming: bool
+    prompt: str | None = field(repr=False)
+    correlating_tool_call_id: str | None
     _object: JsonObject = field(repr=False)
-    _items: tuple[_InputItem, ...] = field(repr=False)
+    _has_references: bool
     _added: frozenset[str]
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
@@ -81,30 +71,12 @@ class ResponsesRequest:
         return self._object.raw("store") != b"false"
 
     @property
-    def prompt(self) -> str | None:
-        words = string_member(self._object, "input")
-        if words is not None:
-            return _own_words(words)
-        last = next((item for item in reversed(self._items) if not _is_aside(item)), None)
-        if last is None or last.role != "user" or last.type not in (None, "message"):
-            return None
-        content = decoded(last.content)
-        texts = [content] if isinstance(content, str) else _texts(content)
-        return "\n".join(own for text in texts if (own := _own_words(text))) or None
-
-    @property
-    def correlating_tool_call_id(self) -> str | None:
-        return next((call_id for item in reversed(self._items) if (call_id := _answered_call(item))), None)
-
-    @property
     def session_hint(self) -> str | None:
         return string_member(self._object, "prompt_cache_key")
 
     @property
     def references(self) -> tuple[str, ...]:
-        named = referenced_ids(self._object.text, _REFERENCES, _OPAQUE)
-        referenced = (item.id for item in self._items if _is_reference(item) and isinstance(item.id, str))
-        return tuple(dict.fromkeys((*named, *referenced)))
+        return references(self._object, has_references=self._has_references)
 
     def attributed_to(self, identifier: str) -> Self:
         own = msgspec.json.encode(identifier)
@@ -136,46 +108,62 @@ def parse_compaction(body: bytes) -> ResponsesRequest:
 
 def _request(body: bytes, added: frozenset[str]) -> ResponsesRequest:
     found = request_object(body, _UNIQUE)
-    items = tuple(item for raw in elements(found.raw("input")) if (item := _input_item(raw)) is not None)
-    return ResponsesRequest(string_member(found, "model") or "", found.is_true("stream"), found, items, added)
+    items = [item for raw in elements(found.raw("input")) if (item := read(_ITEM, raw)) is not None]
+    words = string_member(found, "input")
+    return ResponsesRequest(
+        model=string_member(found, "model") or "",
+        streaming=found.is_true("stream"),
+        prompt=_own_words(words) if words is not None else _prompt(items),
+        correlating_tool_call_id=next(filter(None, map(_answered_call, reversed(items))), None),
+        _object=found,
+        _has_references=any(is_reference(item.type, item.role) for item in items),
+        _added=added,
+    )
 
 
-def _input_item(raw: bytes) -> _InputItem | None:
-    try:
-        return _ITEM.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+def _prompt(items: Sequence[_InputItem]) -> str | None:
+    last = next((item for item in reversed(items) if not _is_aside(item)), None)
+    if last is None or last.role != "user" or last.type not in (None, "message"):
         return None
-
-
-def _is_reference(item: _InputItem) -> bool:
-    """`type` may be left out of a reference; then it is an item with an id and nothing else that we know."""
-    return item.type == "item_reference" or (item.type is None and item.role is None)
+    content = decoded(bytes(last.content))
+    said = [content] if isinstance(content, str) else _texts(content)
+    return "\n".join(words for one in said if (words := _own_words(one)) is not None) or None
 
 
 def _is_aside(item: _InputItem) -> bool:
     """Neither a person's words nor an answer: a reference, or what the client says to the model."""
-    return _is_reference(item) or (item.type in (None, "message") and item.role in ("system", "developer"))
+    return is_reference(item.type, item.role) or (
+        item.type in (None, "message") and item.role in ("system", "developer")
+    )
 
 
 def _answered_call(item: _InputItem) -> str | None:
     """The call whose result an item is. A result of the local shell has the call's id for its own."""
-    kind = item.type if isinstance(item.type, str) else ""
+    kind = text(item.type)
     if not kind.endswith("_call_output") and kind != "tool_search_output":
         return None
-    answered = item.id if item.call_id is None and kind == "local_shell_call_output" else item.call_id
-    return answered if isinstance(answered, str) else None
+    return text(item.call_id) or (text(item.id) if kind == "local_shell_call_output" else "") or None
 
 
 def _texts(content: object) -> Iterator[str]:
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict) and part.get("type") == "input_text" and isinstance(part.get("text"), str):
-            yield part["text"]
+    for part in map(mapping, content) if isinstance(content, list) else ():
+        if part.get("type") == "input_text":
+            yield text(part.get("text"))
 
 
-def _own_words(text: str) -> str | None:
-    """The text without what an agent put before it; None when nothing is left."""
-    if _FOLDER_INSTRUCTIONS.fullmatch(text):
+def _own_words(said: str) -> str | None:
+    """The text without what an agent put around it; None when nothing is left.
+
+    An aside that does not end, or that stands in the midst of other words, is taken for the person's.
+    """
+    if _FOLDER_INSTRUCTIONS.fullmatch(said):
         return None
-    while (aside := _ASIDE.match(text)) is not None:
-        text = text.partition(f"</{aside[1]}>")[2]
-    return text if text.strip() else None
+    words = said
+    for _ in range(_MOST_ASIDES):
+        if (aside := _ASIDE_BEFORE.match(words)) is not None:
+            words = words[aside.end() :]
+        elif (closing := _ASIDE_BEHIND.search(words)) is not None and (start := words.rfind(f"<{closing[1]}")) >= 0:
+            words = words[:start].rstrip("\r\n")
+        else:
+            break
+    return words if words.strip() else None

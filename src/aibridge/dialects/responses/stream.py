@@ -14,10 +14,12 @@ from typing import Any
 import msgspec
 
 from aibridge.dialects.base import Fact, StoredIds, Turn, TurnOutcome, Unreadable
+from aibridge.dialects.reading import text
 from aibridge.dialects.responses.blocking import ResponseObject, output_items, own_ids, response_object
+from aibridge.dialects.responses.decoding import read
 from aibridge.dialects.responses.errors import error_event, failure
 from aibridge.dialects.responses.items import Item, containers, item_of, text_of
-from aibridge.dialects.responses.output import Output
+from aibridge.dialects.responses.output import Output, Place
 from aibridge.dialects.responses.usage import token_usage
 from aibridge.errors import Problem
 from aibridge.wire.sse import parse_block
@@ -37,6 +39,7 @@ class _Event(msgspec.Struct):
     response: msgspec.Raw = msgspec.Raw(b"null")
     item: msgspec.Raw = msgspec.Raw(b"null")
     output_index: Any = None
+    item_id: Any = None
     summary_index: Any = None
     content_index: Any = None
     delta: Any = None
@@ -46,7 +49,7 @@ class _Event(msgspec.Struct):
 
 
 class _Numbered(msgspec.Struct):
-    sequence_number: int = -1
+    sequence_number: int = -1  # of servers that do not number their events
 
 
 _EVENT = msgspec.json.Decoder(_Event)
@@ -93,13 +96,15 @@ class ResponsesReader:
             self._last = block
             return block
         before = self.held()
-        found = parse_block(block)
-        event = _event(found.data) if found.data else None
-        if event is None:
-            if found.data:
-                self._facts.append(Unreadable("an event of the stream is no readable JSON"))
+        said = parse_block(block)
+        if not said.data:
             return before + block
-        kind = _kind(event, found.name)
+        event = read(_EVENT, said.data)
+        if event is None and said.name != b"error":
+            self._facts.append(Unreadable("an event of the stream is no JSON object"))
+            return before + block
+        event = event or _Event()
+        kind = _kind(event, said.name)
         self._take(kind, event)
         if not self._final:
             self._last = block
@@ -128,24 +133,20 @@ class ResponsesReader:
 
     def error_event(self, problem: Problem) -> bytes:
         """Our error as the next event of this stream: its number follows that of the last one given out."""
-        try:
-            last = _NUMBERED.decode(parse_block(self._last).data or b"{}").sequence_number
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            last = -1  # a server that does not number its events
-        return error_event(problem, last + 1)
+        last = read(_NUMBERED, parse_block(self._last).data or b"{}")
+        return error_event(problem, last.sequence_number + 1 if last is not None else 0)
 
     def _take(self, kind: str, event: _Event) -> None:
         if kind.endswith(".delta"):
-            if isinstance(event.delta, str):
-                number = event.content_index if event.summary_index is None else event.summary_index
-                self._output.add(_index(event.output_index), kind, _index(number), event.delta)
+            number = event.content_index if event.summary_index is None else event.summary_index
+            self._output.add(_place(event), kind, number if isinstance(number, int) else 0, text(event.delta))
         elif kind == "response.output_item.added":
             if (item := item_of(event.item)) is not None:
                 self._own_item(item)
-                self._output.begin(_index(event.output_index), item)
+                self._output.begin(_place(event, item), item)
         elif kind == "response.output_item.done":
             if (item := item_of(event.item)) is not None:
-                self._complete(_index(event.output_index), item)
+                self._complete(_place(event, item), item)
         elif kind == "error":
             self._fail(event.error or {"code": event.code, "message": event.message})
         else:
@@ -156,8 +157,7 @@ class ResponsesReader:
                 self._finish(kind, response or ResponseObject())
 
     def _see(self, response: ResponseObject) -> None:
-        if self.response_id is None and isinstance(response.id, str):
-            self.response_id = response.id
+        self.response_id = self.response_id or text(response.id) or None
         if self._stored:
             self._own(own_ids(response))
         if isinstance(response.usage, dict):
@@ -165,13 +165,13 @@ class ResponsesReader:
         if isinstance(response.service_tier, str):
             self._tier = response.service_tier
 
-    def _complete(self, index: int, item: Item) -> None:
+    def _complete(self, place: Place, item: Item) -> None:
         self._own_item(item)
-        self._facts += self._output.complete(index, item)
+        self._facts += self._output.complete(place, item)
 
     def _finish(self, kind: str, response: ResponseObject) -> None:
-        for index, item in self._output.missed(output_items(response)):
-            self._complete(index, item)
+        for place, item in self._output.missed(output_items(response)):
+            self._complete(place, item)
         self._final = True
         if kind == "response.failed":
             self._fail(response.error)
@@ -185,7 +185,7 @@ class ResponsesReader:
             self._problem = failure(error)
 
     def _own_item(self, item: Item) -> None:
-        item_id = text_of(item, "id") if self._stored else None
+        item_id = text_of(item, "id") if self._stored else ""
         self._own((*((item_id,) if item_id else ()), *containers(item)))
 
     def _own(self, ids: Iterable[str]) -> None:
@@ -194,19 +194,15 @@ class ResponsesReader:
             self._facts.append(StoredIds(fresh))
 
 
-def _event(data: bytes) -> _Event | None:
-    try:
-        return _EVENT.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 def _kind(event: _Event, name: bytes | None) -> str:
-    """What happened. An error without a type is one for the SDKs too."""
-    if isinstance(event.type, str):
-        return event.type
-    return "error" if event.error else (name or b"").decode("latin-1")
+    """What happened. An event of the name `error`, and one that holds an error and no type, are errors for the SDKs."""
+    if name == b"error" or (event.error and not text(event.type)):
+        return "error"
+    return text(event.type) or (name or b"").decode("utf-8", "replace")
 
 
-def _index(value: Any) -> int:
-    return value if isinstance(value, int) else -1
+def _place(event: _Event, item: Item | None = None) -> Place:
+    """Which item an event is about: the place in the output says it, and the id where a server leaves that out."""
+    if isinstance(event.output_index, int):
+        return event.output_index
+    return text(event.item_id) if item is None else text_of(item, "id")
