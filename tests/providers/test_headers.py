@@ -231,7 +231,7 @@ def test_what_acts_on_the_gateways_own_origin_or_framing_does_not_come_back(name
 
 
 def test_what_the_providers_connection_nominates_ends_at_this_hop() -> None:
-    answered = [(b"Connection", b"close, X-Hop"), (b"X-Hop", b"1"), (b"X-Stays", b"2")]
+    answered = [(b"Connection", b"close, X-Hop"), (b"X-Hop", b"1"), (b"X_Hop", b"1"), (b"X-Stays", b"2")]
 
     assert client_headers(answered, length_kept=True) == [(b"x-stays", b"2"), NOSNIFF]
 

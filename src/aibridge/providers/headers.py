@@ -83,9 +83,9 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
     if passthrough:
         unwanted.add(SANDBOX[0])
     kept = [
-        (name, value)
-        for name, value in [(name.lower(), value) for name, value in headers]
-        if name not in unwanted and not name.startswith(NEVER_RETURNED_STARTS)
+        (header[0].lower(), header[1])
+        for header in headers
+        if (name := folded(header[0])) not in unwanted and not name.startswith(NEVER_RETURNED_STARTS)
     ]
     kept.append(NOSNIFF)
     if passthrough:
