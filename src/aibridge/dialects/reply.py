@@ -47,13 +47,14 @@ class TurnReader(Protocol):
 class StreamedReply:
     """A reply relayed event by event."""
 
-    __slots__ = ("_error_event", "_reader", "_splitter", "_turn", "_unread", "_withheld", "finished")
+    __slots__ = ("_error_event", "_kept_back", "_reader", "_splitter", "_turn", "_unread", "_withheld", "finished")
 
     def __init__(self, reader: TurnReader, error_event: Callable[[Problem], bytes]) -> None:
         self.finished = False
         self._reader = reader
         self._error_event = error_event
         self._splitter = EventSplitter()
+        self._kept_back = b""  # whole events that may be the end, once the body is over
         self._withheld: list[bytes] = []
         self._turn: Turn | None = None
         self._unread: tuple[Fact, ...] = ()
@@ -77,7 +78,7 @@ class StreamedReply:
             if reader.ended():
                 self.finished = True
                 self._withheld = [*blocks[number:], self._splitter.rest()]
-                del blocks[number:]
+                blocks[number:] = [reader.held()]
                 break
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
@@ -89,29 +90,41 @@ class StreamedReply:
 
     def end_turn(self) -> Turn:
         if self._turn is None:
-            rest = self._splitter.rest()
-            # A last event without its empty line counts if it is whole. What is not was cut, which is no fault of
-            # the provider's JSON, and nothing that a client could read.
-            if rest and not self.finished and not self._splitter.torn and _is_readable(rest):
-                self._withheld.append(self._reader.read(rest))
-                self.finished = self._reader.ended()
-            self._turn = self._reader.end()
-            self._withheld.append(self._reader.held())
+            reader, rest = self._reader, b"" if self.finished else self._splitter.rest()
+            if rest:
+                # What was kept back is not the end: something follows it.
+                self._kept_back = reader.held()
+                # A last event without its empty line counts if it is whole. What is not was cut, which is no fault
+                # of the provider's JSON, and nothing that a client could read.
+                if not self._splitter.torn and _is_whole(rest):
+                    self._withheld.append(reader.read(rest))
+                    self.finished = reader.ended()
+            self._turn = reader.end()
+            if rest:
+                self._withheld.append(reader.held())
+            else:
+                self._kept_back = reader.held()
         return self._turn
 
     def finish(self) -> bytes:
-        withheld, self._withheld = b"".join(self._withheld), []
+        withheld, self._kept_back, self._withheld = b"".join((self._kept_back, *self._withheld)), b"", []
         return withheld
 
     def fail(self, problem: Problem) -> bytes:
-        self._withheld = []
+        # Whole events that were kept back in case that they are the last: the error is now. A terminal event is
+        # not given out with an error, nor is one without its empty line, which the error would become a part of.
+        kept_back = b"" if self.finished else self._kept_back
+        self._kept_back, self._withheld = b"", []
         # An event of which the client has the beginning must end, or the error would be part of it.
-        return (b"\n\n" if self._splitter.torn else b"") + self._error_event(problem)
+        return (b"\n\n" if self._splitter.torn else kept_back) + self._error_event(problem)
 
 
-def _is_readable(rest: bytes) -> bool:
+def _is_whole(rest: bytes) -> bool:
+    """Whether what follows the last empty line is a whole event (a part of a JSON object is no JSON), or no event."""
     data = parse_block(rest).data
-    return data == b"[DONE]" or decoded(data) is not None
+    if data is None:
+        return all(line.startswith(b":") for line in rest.splitlines() if line)
+    return data.startswith(b"[DONE]") or decoded(data) is not None
 
 
 @dataclass(frozen=True, slots=True)
