@@ -26,7 +26,7 @@ every_stream = pytest.mark.parametrize("story", _STREAMED, ids=lambda story: f"{
 _BLOCK = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r(?!\n)|\Z)", re.DOTALL)
 _TERMINAL = {
     "messages": re.compile(rb'data: *\{ *"type": *"(?:message_stop|error)"'),
-    "chat_completions": re.compile(rb'data: *(?:\[DONE\]|\{ *"error")'),
+    "chat_completions": re.compile(rb'data: *(?:\[DONE\]|\{[^\n]*"error": *\{)'),
     "responses": re.compile(rb'data: *\{ *"type": *"(?:response\.(?:completed|incomplete|failed)|error)"'),
 }
 _ATTRIBUTION = {
@@ -95,8 +95,11 @@ def test_nothing_from_the_terminal_event_on_is_given_out_early(story: Story) -> 
     received = b"".join(reply.receive(story.upstream[at : at + 1]) for at in range(len(story.upstream)))
     reply.end_turn()
 
-    assert received == b"".join(blocks[:terminal])
-    assert reply.finish() == b"".join(blocks[terminal:])
+    before = b"".join(blocks[:terminal])
+    # Until a chat stream ends or goes on, what follows the last finish reason may be its end.
+    may_keep_back = story.dialect == "chat_completions" and not story.client.endswith(b"\n")
+    assert received == before or (may_keep_back and before.startswith(received))
+    assert received + reply.finish() == story.client
 
 
 @every_stream

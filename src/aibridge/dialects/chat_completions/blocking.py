@@ -1,0 +1,52 @@
+"""A whole chat answer: one JSON body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aibridge.dialects.base import Fact, StoredIds, Thought, Turn, Unreadable
+from aibridge.dialects.chat_completions.calls import Calls
+from aibridge.dialects.chat_completions.usage import token_usage
+from aibridge.dialects.openai_errors import describe
+from aibridge.dialects.reading import Kept, decoded
+from aibridge.dialects.reply import WholeAnswer
+
+# DeepSeek's name, then OpenRouter's and vLLM's, then GitHub Copilot's. Who sends two sends the same text twice.
+_REASONING = ("reasoning_content", "reasoning", "reasoning_text")
+
+
+def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
+    """Facts of a completion object; a body of another shape is unreadable and passes all the same."""
+    completion = decoded(body)
+    if not isinstance(completion, dict):
+        return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no completion object"),))
+    choices = completion.get("choices")
+    if not isinstance(choices, list) and completion.get("error"):
+        # An error under status 200, as aggregators answer when the provider behind them failed.
+        kind, message = describe(completion["error"])
+        return WholeAnswer(Turn(outcome="failed", error_type=kind, error_message=message))
+    if not isinstance(choices, list):
+        return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no completion object"),))
+    response_id = completion.get("id")
+    response_id = response_id if isinstance(response_id, str) and response_id else None
+    facts: list[Fact] = []
+    if stored and response_id is not None:
+        facts.append(StoredIds((response_id,)))
+    calls = Calls(Kept())
+    for number, choice in enumerate(choices):
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if isinstance(message, dict):
+            if content := reasoning(message):
+                facts.append(Thought(content=content, source="reasoning"))
+            calls.add(number, message)
+    facts += calls.take(response_id)
+    usage = completion.get("usage")
+    if isinstance(usage, dict) and usage:
+        facts.append(token_usage(usage, response_id, tier=completion.get("service_tier"), partial=False))
+    return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
+
+
+def reasoning(found: Mapping[str, Any]) -> str:
+    """The reasoning in a message or a delta, "" without any."""
+    return next((found[name] for name in _REASONING if isinstance(found.get(name), str) and found[name]), "")

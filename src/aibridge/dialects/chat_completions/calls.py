@@ -1,0 +1,99 @@
+"""The tool calls of one chat answer, put together from the pieces in which a stream sends them.
+
+Lenient, because servers are. A piece belongs to the call at its index (without one: at its place in the list). A new
+call begins there when a piece brings another id together with a name, or another name after arguments have come.
+Source: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from aibridge.dialects.base import ToolUse
+from aibridge.dialects.reading import Kept, tool_input
+
+_LEGACY = "function_call"
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str | None
+    name: str
+    custom: bool
+    has_input: bool = False
+
+
+class Calls:
+    """Calls in the order in which they began, over all choices."""
+
+    __slots__ = ("_at", "_calls", "_kept")
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._calls: list[_Call] = []
+        self._at: dict[tuple[int, Any], int] = {}  # the call that a choice's pieces with this index are part of
+
+    def add(self, choice: int, found: Mapping[str, Any]) -> bool:
+        """Takes the calls in a delta, or in a whole message. False: there are none."""
+        pieces, legacy = found.get("tool_calls"), found.get("function_call")
+        if isinstance(pieces, list):
+            for place, piece in enumerate(pieces):
+                if isinstance(piece, dict):
+                    self._add_piece(choice, place, piece)
+        if isinstance(legacy, dict):
+            self._add_piece(choice, _LEGACY, {"function": legacy})
+        return bool(pieces or legacy)
+
+    def take(self, response_id: str | None) -> list[ToolUse]:
+        """The calls, which are forgotten."""
+        uses = [self._tool_use(number, call, response_id) for number, call in enumerate(self._calls)]
+        self._calls, self._at = [], {}
+        return uses
+
+    def _add_piece(self, choice: int, place: int | str, piece: Mapping[str, Any]) -> None:
+        custom = isinstance(piece.get("custom"), dict)
+        named = piece.get("custom" if custom else "function")
+        if not isinstance(named, dict):
+            named = {}
+        call_id, name = _text(piece.get("id")), _text(named.get("name"))
+        number = self._number(choice, piece.get("index"), place, call_id, name)
+        call = self._calls[number]
+        call.id = call.id or call_id or None
+        call.custom = call.custom or custom
+        if name != call.name:  # a name that is repeated with every piece is one name
+            call.name += name
+        given = named.get("input" if custom else "arguments")
+        if given not in (None, ""):
+            call.has_input = True
+            self._kept.add(number, given if isinstance(given, str) else msgspec.json.encode(given).decode())
+
+    def _number(self, choice: int, index: Any, place: int | str, call_id: str, name: str) -> int:
+        at = (choice, index if isinstance(index, int) else place)
+        if not isinstance(index, int) and call_id:
+            for number in (number for (one, _), number in self._at.items() if one == choice):
+                if self._calls[number].id == call_id:
+                    return number
+        number = self._at.get(at, -1)
+        if number < 0 or _begins(self._calls[number], call_id, name):
+            self._at[at] = number = len(self._calls)
+            self._calls.append(_Call(None, "", custom=False))
+        return number
+
+    def _tool_use(self, number: int, call: _Call, response_id: str | None) -> ToolUse:
+        text = self._kept.take(number)
+        given = (text if text.strip() else None) if call.custom else tool_input(text)
+        return ToolUse(response_id=response_id, call_id=call.id, tool=call.name, input=given)
+
+
+def _begins(known: _Call, call_id: str, name: str) -> bool:
+    if not name:
+        return False
+    return bool(known.id and call_id and call_id != known.id) or (known.has_input and name != known.name)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

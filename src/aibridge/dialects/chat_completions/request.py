@@ -1,0 +1,119 @@
+"""A chat request: read the model, the person's words and the lineage; name the person; keep the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Self
+
+import msgspec
+
+from aibridge.dialects.base import Reply
+from aibridge.dialects.chat_completions.blocking import read_body
+from aibridge.dialects.chat_completions.errors import error_event
+from aibridge.dialects.chat_completions.stream import ChatReader
+from aibridge.dialects.prompt import last_message, own_words
+from aibridge.dialects.reading import mapping, referenced_ids, request_object, string_member, text
+from aibridge.dialects.reply import StreamedReply, WholeReply
+from aibridge.errors import InvalidRequest
+from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
+
+_UNIQUE = frozenset(
+    {"model", "stream", "stream_options", "messages", "user", "safety_identifier", "store", "tools", "tool_choice"}
+)
+# Where ids of uploaded files stand, and where anything at all may stand (schemas of tools and of answers).
+_REFERENCES = ("file_id",)
+_OPAQUE = frozenset({"parameters", "schema", "arguments", "metadata"})
+# Instructions that a client or a framework puts after the person's words.
+_ASIDES = frozenset({"system", "developer"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """See `aibridge.dialects.base.Request`."""
+
+    model: str
+    streaming: bool
+    _object: JsonObject = field(repr=False)
+    _stream_options: JsonObject | None = field(repr=False)
+    _last: Mapping[str, Any] = field(repr=False)  # the last message that is not an aside
+    _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    _asks_usage: bool = field(default=False, repr=False)  # we do, not the client
+
+    @property
+    def background(self) -> bool:
+        return False
+
+    @property
+    def stores(self) -> bool:
+        return self._object.is_true("store")
+
+    @property
+    def prompt(self) -> str | None:
+        if self._last.get("role") != "user":
+            return None
+        content = self._last.get("content")
+        if isinstance(content, str):
+            return own_words(content)
+        parts = [mapping(part) for part in reversed(content)] if isinstance(content, list) else []
+        texts = (own_words(text(part.get("text"))) for part in parts if part.get("type") == "text")
+        return next((words for words in texts if words is not None), None)
+
+    @property
+    def correlating_tool_call_id(self) -> str | None:
+        return text(self._last.get("tool_call_id")) or None if self._last.get("role") == "tool" else None
+
+    @property
+    def session_hint(self) -> str | None:
+        return None
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        return referenced_ids(self._object.text, _REFERENCES, _OPAQUE)
+
+    def attributed_to(self, identifier: str) -> Self:
+        value = msgspec.json.encode(identifier)
+        edits = {**self._edits, "user": value}
+        if "safety_identifier" in self._object:
+            edits["safety_identifier"] = value
+        return replace(self, _edits=edits)
+
+    def asking_usage(self) -> Self:
+        if not self.streaming:
+            return self
+        if self._stream_options is not None:
+            if self._stream_options.raw("include_usage") not in (None, b"false", b"null"):
+                return self
+            options = self._stream_options.with_members({"include_usage": b"true"})
+        elif self._object.raw("stream_options") in (None, b"null"):
+            options = b'{"include_usage":true}'
+        else:
+            return self  # no object: the provider says what is wrong with it
+        return replace(self, _edits={**self._edits, "stream_options": options}, _asks_usage=True)
+
+    def body(self) -> bytes:
+        return self._object.with_members(self._edits) if self._edits else self._object.text
+
+    def reply(self, *, stream: bool) -> Reply:
+        if stream:
+            return StreamedReply(ChatReader(hides_usage=self._asks_usage, stored=self.stores), error_event)
+        return WholeReply(partial(read_body, stored=self.stores))
+
+
+def parse(body: bytes) -> ChatRequest:
+    """The request in a body. Raises: InvalidRequest."""
+    found = request_object(body, _UNIQUE)
+    try:
+        options = JsonObject.parse(found.raw("stream_options") or b"null", ("include_usage",))
+    except DoubledMember as error:
+        raise InvalidRequest(f"stream_options: {error}") from None
+    except NotAnObject:
+        options = None
+    return ChatRequest(
+        model=string_member(found, "model") or "",
+        streaming=found.is_true("stream"),
+        _object=found,
+        _stream_options=options,
+        _last=last_message(found.raw("messages"), _ASIDES),
+    )

@@ -1,0 +1,47 @@
+"""What of a conversation is the person's own: the last message that counts, and the words in it.
+
+Clients put things around both: messages with instructions after the person's, reminders before or after the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from aibridge.dialects.reading import decoded, elements, mapping
+
+_REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
+
+
+class _Role(msgspec.Struct):
+    role: Any = None
+
+
+_ROLE = msgspec.json.Decoder(_Role)
+
+
+def last_message(messages: bytes | None, asides: Collection[str]) -> Mapping[str, Any]:
+    """The last of `messages` whose role is not one of `asides`; {} without one. The others are not decoded."""
+    for raw in reversed(elements(messages)):
+        try:
+            role = _ROLE.decode(raw).role
+        except (msgspec.DecodeError, RecursionError):
+            break
+        if role not in asides:
+            return mapping(decoded(bytes(raw)))
+    return {}
+
+
+def own_words(said: str) -> str | None:
+    """The text without the reminders that clients put around a person's words; None when nothing is left.
+
+    A reminder that does not end, or that stands in the midst of other words, is taken for the person's.
+    """
+    words = said
+    while (rest := words.lstrip()).startswith(_REMINDER) and _REMINDER_END in rest:
+        words = rest.partition(_REMINDER_END)[2].lstrip("\r\n")
+    while (rest := words.rstrip()).endswith(_REMINDER_END) and _REMINDER in rest:
+        words = rest.rpartition(_REMINDER)[0].rstrip("\r\n")
+    return words if words.strip() else None
