@@ -9,7 +9,7 @@ from aibridge.dialects.base import Fact, StoredIds, Thought, Turn, Unreadable
 from aibridge.dialects.chat_completions.calls import Calls
 from aibridge.dialects.chat_completions.usage import token_usage
 from aibridge.dialects.openai_errors import describe
-from aibridge.dialects.reading import Kept, decoded
+from aibridge.dialects.reading import Kept, decoded, mapping, text
 from aibridge.dialects.reply import WholeAnswer
 
 # DeepSeek's name, then OpenRouter's and vLLM's, then GitHub Copilot's. Who sends two sends the same text twice.
@@ -18,28 +18,24 @@ _REASONING = ("reasoning_content", "reasoning", "reasoning_text")
 
 def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
     """Facts of a completion object; a body of another shape is unreadable and passes all the same."""
-    completion = decoded(body)
-    if not isinstance(completion, dict):
-        return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no completion object"),))
-    choices = completion.get("choices")
-    if not isinstance(choices, list) and completion.get("error"):
+    completion = mapping(decoded(body))
+    choices, error = completion.get("choices"), completion.get("error")
+    if error and not choices:
         # An error under status 200, as aggregators answer when the provider behind them failed.
-        kind, message = describe(completion["error"])
-        return WholeAnswer(Turn(outcome="failed", error_type=kind, error_message=message))
+        kind, what = describe(error)
+        return WholeAnswer(Turn(outcome="failed", error_type=kind, error_message=what))
     if not isinstance(choices, list):
         return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no completion object"),))
-    response_id = completion.get("id")
-    response_id = response_id if isinstance(response_id, str) and response_id else None
+    response_id = text(completion.get("id")) or None
     facts: list[Fact] = []
     if stored and response_id is not None:
         facts.append(StoredIds((response_id,)))
     calls = Calls(Kept())
     for number, choice in enumerate(choices):
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if isinstance(message, dict):
-            if content := reasoning(message):
-                facts.append(Thought(content=content, source="reasoning"))
-            calls.add(number, message)
+        message = mapping(mapping(choice).get("message"))
+        if content := reasoning(message):
+            facts.append(Thought(content=content, source="reasoning"))
+        calls.add(number, message, whole=True)
     facts += calls.take(response_id)
     usage = completion.get("usage")
     if isinstance(usage, dict) and usage:
@@ -49,4 +45,4 @@ def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
 
 def reasoning(found: Mapping[str, Any]) -> str:
     """The reasoning in a message or a delta, "" without any."""
-    return next((found[name] for name in _REASONING if isinstance(found.get(name), str) and found[name]), "")
+    return next((found[name] for name in _REASONING if text(found.get(name))), "")

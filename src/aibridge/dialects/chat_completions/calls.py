@@ -7,14 +7,13 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from aibridge.dialects.base import ToolUse
-from aibridge.dialects.reading import Kept, tool_input
+from aibridge.dialects.reading import Kept, mapping, text, tool_input
 
 _LEGACY = "function_call"
 
@@ -37,29 +36,31 @@ class Calls:
         self._calls: list[_Call] = []
         self._at: dict[tuple[int, Any], int] = {}  # the call that a choice's pieces with this index are part of
 
-    def add(self, choice: int, found: Mapping[str, Any]) -> bool:
-        """Takes the calls in a delta, or in a whole message. False: there are none."""
+    def add(self, choice: int, found: Mapping[str, Any], *, whole: bool = False) -> bool:
+        """Takes the calls in a delta, or in a `whole` message, where each is one. False: there are none."""
         pieces, legacy = found.get("tool_calls"), found.get("function_call")
         if isinstance(pieces, list):
             for place, piece in enumerate(pieces):
                 if isinstance(piece, dict):
-                    self._add_piece(choice, place, piece)
+                    self._add_piece(choice, place, {**piece, "index": place} if whole else piece)
         if isinstance(legacy, dict):
             self._add_piece(choice, _LEGACY, {"function": legacy})
         return bool(pieces or legacy)
 
     def take(self, response_id: str | None) -> list[ToolUse]:
         """The calls, which are forgotten."""
-        uses = [self._tool_use(number, call, response_id) for number, call in enumerate(self._calls)]
+        uses = [
+            self._tool_use(number, call, response_id)
+            for number, call in enumerate(self._calls)
+            if call.id or call.name or call.has_input
+        ]
         self._calls, self._at = [], {}
         return uses
 
     def _add_piece(self, choice: int, place: int | str, piece: Mapping[str, Any]) -> None:
         custom = isinstance(piece.get("custom"), dict)
-        named = piece.get("custom" if custom else "function")
-        if not isinstance(named, dict):
-            named = {}
-        call_id, name = _text(piece.get("id")), _text(named.get("name"))
+        named = mapping(piece.get("custom" if custom else "function"))
+        call_id, name = text(piece.get("id")), text(named.get("name"))
         number = self._number(choice, piece.get("index"), place, call_id, name)
         call = self._calls[number]
         call.id = call.id or call_id or None
@@ -69,7 +70,7 @@ class Calls:
         given = named.get("input" if custom else "arguments")
         if given not in (None, ""):
             call.has_input = True
-            self._kept.add(number, given if isinstance(given, str) else msgspec.json.encode(given).decode())
+            self._kept.add(number, given if isinstance(given, str) else json.dumps(given))
 
     def _number(self, choice: int, index: Any, place: int | str, call_id: str, name: str) -> int:
         at = (choice, index if isinstance(index, int) else place)
@@ -84,8 +85,8 @@ class Calls:
         return number
 
     def _tool_use(self, number: int, call: _Call, response_id: str | None) -> ToolUse:
-        text = self._kept.take(number)
-        given = (text if text.strip() else None) if call.custom else tool_input(text)
+        written = self._kept.take(number)
+        given = (written if written.strip() else None) if call.custom else tool_input(written)
         return ToolUse(response_id=response_id, call_id=call.id, tool=call.name, input=given)
 
 
@@ -93,7 +94,3 @@ def _begins(known: _Call, call_id: str, name: str) -> bool:
     if not name:
         return False
     return bool(known.id and call_id and call_id != known.id) or (known.has_input and name != known.name)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -16,6 +16,7 @@ _STRING = re.compile(rb' ?"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})
 _REST_OF_OBFUSCATION = re.compile(rb'[A-Za-z0-9+/=_-]*+"\}[\r\n]*+').fullmatch
 # Servers that count or date every chunk make each one look new. What is known of old ones is worth nothing then.
 _MAX_KNOWN = 32
+_MAX_AROUND = 8 * 1024  # bytes; OpenAI's take some 300
 
 
 class PlainChunks:
@@ -60,4 +61,6 @@ def _around(block: bytes) -> tuple[bytes, bytes] | None:
     if string is None:
         return None
     foot, mark, noise = tail[string.end() :].partition(_OBFUSCATION)
-    return None if mark and _REST_OF_OBFUSCATION(noise) is None else (head, foot)
+    if len(head) + len(foot) > _MAX_AROUND or (mark and _REST_OF_OBFUSCATION(noise) is None):
+        return None
+    return head, foot

@@ -55,6 +55,7 @@ class ChatReader:
         "_choices",
         "_facts",
         "_held",
+        "_held_size",
         "_hides_usage",
         "_kept",
         "_outcome",
@@ -73,6 +74,7 @@ class ChatReader:
         self._facts: list[Fact] = []
         self._choices: dict[int, bool] = {}  # by index: it has a finish reason
         self._held: list[bytes] = []
+        self._held_size = 0
         self._plain = PlainChunks()
         self._kept = Kept()
         self._calls = Calls(self._kept)
@@ -88,7 +90,7 @@ class ChatReader:
         if not self._held and (shown := self._plain.shown(block)) is not None:
             return shown
         event = parse_block(block)
-        if event.data is None:
+        if not event.data:
             return self._placed(block, goes_on=False)
         if event.data.startswith(b"[DONE]"):
             self._outcome = "complete"
@@ -110,7 +112,7 @@ class ChatReader:
         return self._placed(shown, goes_on=goes_on)
 
     def held(self) -> bytes:
-        held, self._held = b"".join(self._held), []
+        held, self._held, self._held_size = b"".join(self._held), [], 0
         return held
 
     def facts(self) -> tuple[Fact, ...]:
@@ -161,11 +163,12 @@ class ChatReader:
     def _placed(self, shown: bytes, *, goes_on: bool) -> bytes:
         """What goes out now: all, or what was kept back before, or nothing, when this may be the end."""
         over = bool(self._choices) and all(self._choices.values())
-        not_the_end = goes_on or not over or sum(map(len, self._held)) > MAX_HELD
+        not_the_end = goes_on or not over or self._held_size > MAX_HELD
         released = self.held() if self._held and not_the_end else b""
         if not over:
             return released + shown
         self._held.append(shown)
+        self._held_size += len(shown)
         return released
 
     def _without_traces(self, block: bytes, data: bytes, chunk: _Chunk) -> bytes:

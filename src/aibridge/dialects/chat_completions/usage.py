@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aibridge.dialects.base import TokenUsage
-from aibridge.dialects.reading import count
+from aibridge.dialects.reading import count, mapping
 
 _PROMPT_EXTRAS = {
     "audio_tokens": "prompt_audio",
@@ -25,8 +25,8 @@ _COMPLETION_EXTRAS = {
 
 def token_usage(usage: Mapping[str, Any], response_id: str | None, *, tier: Any, partial: bool) -> TokenUsage:
     """The fact in a usage object; `tier` is the answer's `service_tier`."""
-    prompt = _details(usage, "prompt_tokens_details")
-    completion = _details(usage, "completion_tokens_details")
+    prompt = mapping(usage.get("prompt_tokens_details"))
+    completion = mapping(usage.get("completion_tokens_details"))
     # Without the details: DeepSeek's and Moonshot's names for the same number.
     cached = count(
         prompt.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens"),
@@ -45,11 +45,6 @@ def token_usage(usage: Mapping[str, Any], response_id: str | None, *, tier: Any,
         extra=extra,
         partial=partial,
     )
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = usage.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _numbers(details: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
