@@ -1,0 +1,238 @@
+"""Users and their keys, in the same file as the records. What one process changes holds for all at the next request.
+
+Every look-up therefore asks the database, which takes some microseconds; what a person may do is never remembered.
+Changes are short transactions of their own, so that commands work beside a running server and before the first one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from aibridge.database.files import DatabaseFile, DatabaseUnusable
+from aibridge.database.moments import as_text
+from aibridge.ports import Clock, Ids
+from aibridge.server import people_rows as rows
+from aibridge.server.auth import key_format
+from aibridge.server.persons import (
+    ROLES,
+    SCOPES,
+    Denial,
+    Key,
+    KnownKey,
+    NewKey,
+    NotPossible,
+    Role,
+    Scope,
+    Status,
+    User,
+    checked_name,
+    one_of,
+)
+
+DEFAULT_LIFE = timedelta(days=90)
+_PARSED = 4096  # look-ups kept in parsed form; each is compared with the row that the database has now
+
+
+class People:
+    """The users and keys of one up-to-date database. `close` it.
+
+    `identify` and `look_up` are for every request; the others are for people: from an event loop, call those in a
+    thread. All of them raise DatabaseUnusable where the file cannot be read or written.
+
+    Args:
+        hash_key: keys are stored as hashes under it, so that whoever reads the file can neither use nor guess one.
+        note_use: told the id of each key that was used.
+        random: gives as many random bytes as it is asked for.
+    """
+
+    def __init__(
+        self,
+        file: DatabaseFile,
+        *,
+        hash_key: bytes,
+        clock: Clock,
+        ids: Ids,
+        note_use: Callable[[str], None] | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._file = file
+        self._hash_key = hash_key
+        self._clock = clock
+        self._ids = ids
+        self._note_use = note_use
+        self._random = random
+        self._reading = file.reading()
+        self._parsed: dict[str, tuple[tuple[object, ...], KnownKey]] = {}
+
+    def close(self) -> None:
+        self._file.close_reading(self._reading)
+
+    def identify(self, secret: str) -> KnownKey | Denial:
+        """The key that `secret` is, or why it opens nothing."""
+        key_id = key_format.parse(secret)
+        known = None if key_id is None else self.look_up(key_id)
+        if known is None or not hmac.compare_digest(known.digest, self._digest(secret)):
+            return "unknown"
+        if known.key.revoked_at is not None:
+            return "revoked"
+        if known.key.expires_at is not None and known.key.expires_at <= self._clock.now():
+            return "expired"
+        if known.user.status != "active":
+            return "suspended"
+        if self._note_use is not None:
+            self._note_use(known.key.id)
+        return known
+
+    def look_up(self, key_id: str) -> KnownKey | None:
+        """The key with that id and its owner, as they are now."""
+        try:
+            row = self._reading.execute(rows.LOOK_UP, (key_id,)).fetchone()
+        except sqlite3.Error as error:
+            raise DatabaseUnusable(f"the keys cannot be read: {error}") from error
+        if row is None:
+            return None
+        parsed = self._parsed.get(key_id)
+        if parsed is not None and parsed[0] == row:
+            return parsed[1]
+        known = rows.known_key_of(row)
+        if len(self._parsed) >= _PARSED:
+            self._parsed.clear()
+        self._parsed[key_id] = (row, known)
+        return known
+
+    def create_user(
+        self, username: str, *, email: str | None = None, groups: Iterable[str] = (), role: Role = "member"
+    ) -> User:
+        """Raises: NotPossible: the name is taken, or something is not as it must be."""
+        user = User(
+            id=self._ids(),
+            username=checked_name(username, "a user name"),
+            email=None if email is None else checked_name(email, "an e-mail address"),
+            groups=tuple(dict.fromkeys(checked_name(group, "a group name") for group in groups)),
+            role=one_of(ROLES, role, "role"),
+            status="active",
+            created_at=self._clock.now(),
+        )
+        try:
+            self._change(rows.INSERT_USER, rows.row_of_user(user))
+        except sqlite3.IntegrityError:
+            raise NotPossible(f"there is a user {user.username} already") from None
+        return user
+
+    def ensure_user(self, username: str, *, role: Role) -> User:
+        """The user of that name, made if there is none. Of two processes that make it, one does."""
+        found = self.user(username)
+        if found is not None:
+            return found
+        try:
+            return self.create_user(username, role=role)
+        except NotPossible:
+            return self._existing(username)
+
+    def user(self, name_or_id: str) -> User | None:
+        found = self._rows(rows.USER_NAMED, name_or_id)
+        return rows.user_of(found[0]) if found else None
+
+    def list_users(self) -> list[User]:
+        """By name."""
+        return [rows.user_of(row) for row in self._rows(rows.USERS)]
+
+    def suspend(self, name_or_id: str) -> User:
+        """The user, whose keys open nothing from now on. Raises: NotPossible: there is no such user."""
+        return self._with_status(name_or_id, "suspended")
+
+    def activate(self, name_or_id: str) -> User:
+        """The user, whose keys open again. Raises: NotPossible: there is no such user."""
+        return self._with_status(name_or_id, "active")
+
+    def create_key(
+        self,
+        user: str,
+        *,
+        name: str,
+        scopes: Iterable[Scope] = ("use", "read:own"),
+        life: timedelta | None = DEFAULT_LIFE,
+    ) -> NewKey:
+        """A new key of the user (a name or an id); `life=None` is for ever. Its secret is in no other place.
+
+        Raises:
+            NotPossible: there is no such user, or something is not as it must be.
+        """
+        owner = self._existing(user)
+        now = self._clock.now()
+        if life is not None and not timedelta() < life <= timedelta(days=36500):
+            raise NotPossible("a key lives for more than no time and at most 100 years")
+        key = Key(
+            id=self._ids(),
+            user_id=owner.id,
+            username=owner.username,
+            name=checked_name(name, "a key's name"),
+            scopes=tuple(dict.fromkeys(one_of(SCOPES, scope, "scope") for scope in scopes)),
+            created_at=now,
+            expires_at=None if life is None else now + life,
+            revoked_at=None,
+            last_used_at=None,
+        )
+        if not key.scopes:
+            raise NotPossible("a key without a scope opens nothing")
+        secret = key_format.make(key.id, self._random(key_format.SECRET_BYTES))
+        self._change(rows.INSERT_KEY, rows.row_of_key(key, self._digest(secret)))
+        return NewKey(key, secret)
+
+    def list_keys(self, user: str | None = None) -> list[Key]:
+        """All keys, or those of one user (a name or an id), oldest first; the dead ones too.
+
+        Raises:
+            NotPossible: there is no such user.
+        """
+        found = self._rows(rows.KEYS) if user is None else self._rows(rows.KEYS_OF, self._existing(user).id)
+        return [rows.key_of(row) for row in found]
+
+    def revoke_key(self, key_id: str) -> Key:
+        """The key, which opens nothing from now on; the first revocation's time stays.
+
+        Raises:
+            NotPossible: there is no such key.
+        """
+        self._change(rows.REVOKE, (as_text(self._clock.now()), key_id))
+        found = self._rows(rows.KEY_NAMED, key_id)
+        if not found:
+            raise NotPossible(f"there is no key {key_id}")
+        return rows.key_of(found[0])
+
+    def _existing(self, name_or_id: str) -> User:
+        user = self.user(name_or_id)
+        if user is None:
+            raise NotPossible(f"there is no user {name_or_id}")
+        return user
+
+    def _with_status(self, name_or_id: str, status: Status) -> User:
+        self._change(rows.SET_STATUS, (status, self._existing(name_or_id).id))
+        return self._existing(name_or_id)
+
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """A connection of its own: a long list must not hold up look-ups."""
+        reading = self._file.reading()
+        try:
+            return reading.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise DatabaseUnusable(f"{self._file.path} cannot be read: {error}") from error
+        finally:
+            self._file.close_reading(reading)
+
+    def _change(self, statement: str, values: Sequence[Any]) -> None:
+        try:
+            with self._file.writing() as connection:
+                connection.execute(statement, values)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise DatabaseUnusable(f"{self._file.path} cannot be written: {error}") from error
+
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._hash_key, secret.encode(), "sha256")

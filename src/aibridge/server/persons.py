@@ -1,0 +1,93 @@
+"""What is known about people and their keys. Values only; `people.py` keeps them. No secret is part of any of them."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeVar, get_args
+
+Role = Literal["member", "auditor", "admin"]
+Status = Literal["active", "suspended"]
+Scope = Literal["use", "read:own", "read:all", "admin"]
+Denial = Literal["unknown", "revoked", "expired", "suspended"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_Word = TypeVar("_Word", bound=str)
+_LONGEST = 128  # characters of a name
+
+
+class NotPossible(Exception):
+    """What was asked for cannot be done. The message is one line for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody who may hold keys. `id` is what records are filed under; it never changes."""
+
+    id: str
+    username: str
+    email: str | None
+    groups: tuple[str, ...]
+    role: Role
+    status: Status
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A key, without its secret."""
+
+    id: str
+    user_id: str
+    username: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    expires_at: datetime | None  # None: never
+    revoked_at: datetime | None
+    last_used_at: datetime | None  # exact to the minute
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made. `secret` is the whole value for the client; it cannot be shown again."""
+
+    key: Key
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A key as the database has it now, with its owner. `digest` is the keyed hash of the secret."""
+
+    key: Key
+    user: User
+    digest: bytes = field(repr=False)
+
+
+def checked_name(name: str, what: str) -> str:
+    """A name as people write it, without what cannot be seen.
+
+    Raises:
+        NotPossible: it is empty, too long, or holds spaces at its ends or control characters.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not name or name != name.strip() or len(name) > _LONGEST:
+        raise NotPossible(f"{what} must have 1 to {_LONGEST} characters and no space at its ends")
+    if any(unicodedata.category(character).startswith("C") for character in name):
+        raise NotPossible(f"{what} must not hold control characters")
+    return name
+
+
+def one_of(allowed: tuple[_Word, ...], value: str, what: str) -> _Word:
+    """The value among those that may be.
+
+    Raises:
+        NotPossible: it is another one.
+    """
+    for word in allowed:
+        if word == value:
+            return word
+    raise NotPossible(f"there is no {what} {value}: it is one of {', '.join(allowed)}")
