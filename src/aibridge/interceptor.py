@@ -191,7 +191,7 @@ class Interception:
             client_session_id=client_apps.session_of(client, headers, request.session_hint, asked.dialect.name),
             agent_id=agent_id,
             parent_agent_id=parent_agent_id,
-            user_agent=_user_agent(headers),
+            user_agent=client_apps.user_agent(headers),
             correlating_tool_call_id=request.correlating_tool_call_id,
             credential_kind=self._credential.kind,
             credential_hint=self._credential.hint,
@@ -382,11 +382,6 @@ def _upstream_failure(error: UpstreamFailure) -> _Failure:
 def _unrecordable() -> _Failure:
     problem = Problem(503, "the record of this request could not be kept; the answer was withheld")
     return _Failure("gateway_aborted", problem, "recording_failed")
-
-
-def _user_agent(headers: Sequence[Header]) -> str | None:
-    found = next((value for name, value in headers if name == b"user-agent"), None)
-    return found.decode("utf-8", "replace") if found is not None else None
 
 
 def _is_event_stream(headers: Sequence[Header]) -> bool:

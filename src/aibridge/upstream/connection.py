@@ -1,0 +1,212 @@
+"""One connection to a provider: writes a request, feeds its answer. httptools (llhttp) reads the HTTP.
+
+One timer watches a request from its start to its end and is re-armed only when it rings: an event that arrives in
+time costs nothing but a note of when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from aibridge.errors import Header, UpstreamFailure, UpstreamReset, UpstreamStalled, UpstreamUnreachable
+from aibridge.ports import UpstreamTimeouts
+from aibridge.upstream.answer import Answer
+
+MAX_HEAD = 64 * 1024
+"""The largest head of an answer, in bytes of names and values; rate-limit and policy headers grow."""
+_WITHOUT_BODY = (204, 304)
+_LARGE_BODY = 64 * 1024  # bytes; above this a second write is cheaper than a copy
+
+
+class Connection(asyncio.Protocol):
+    """A connection that serves one request at a time.
+
+    `on_idle` is called when it may serve the next, `on_closed` when it never will.
+    """
+
+    def __init__(self, on_idle: Callable[[Connection], None], on_closed: Callable[[Connection], None]) -> None:
+        self._on_idle = on_idle
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._answer: Answer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+
+    # -- one request -----------------------------------------------------------------------------------
+
+    def send(
+        self, head: bytes, body: bytes, timeouts: UpstreamTimeouts, deadline: float, *, bodiless: bool, decode: bool
+    ) -> Answer:
+        """Writes a request. `deadline` is the loop's time by which the first byte of the body must have come.
+
+        `bodiless`: the answer has no body whatever its head says (HEAD).
+        """
+        assert self._transport is not None
+        answer = self._answer = Answer(self._loop, self._resume, decode=decode)
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[Header] = []
+        self._head_size = 0
+        self._bodiless = bodiless
+        self._until_closed = True
+        self._complete = False
+        self._paused = False
+        self._began = False  # a byte of the answer has come
+        self._timeouts = timeouts
+        self._deadline: float | None = deadline  # of the first byte of the body; None once it came
+        self._last = self._loop.time()
+        self._timer = self._loop.call_at(min(deadline, self._last + timeouts.first_byte), self._look)
+        if self._transport.is_closing():
+            self._fail("the provider closed the connection before it answered")
+        elif len(body) > _LARGE_BODY:
+            self._transport.write(head)
+            self._transport.write(body)
+        else:
+            self._transport.write(head + body)
+        return answer
+
+    def abandon(self, answer: Answer | None = None) -> None:
+        """Cuts the connection unless its answer (or `answer`, when it serves another by now) is whole."""
+        if self._answer is not None and self._transport is not None and answer in (None, self._answer):
+            self._release()
+            self._transport.abort()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def usable(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none of asyncio's classes, only alike.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._parser is None:
+            # Nobody asked. What comes now would be taken for the answer to the next request.
+            self.close()
+            return
+        self._last = self._loop.time()
+        self._began = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the provider switched protocols")
+        except httptools.HttpParserError:
+            self._fail("the provider's answer is not valid HTTP")
+            self.close()  # also when the answer was whole and something unasked followed it
+
+    def eof_received(self) -> bool:
+        return False  # close
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._answer is not None:
+            started = self._answer.status != 0
+            if error is None and started and self._until_closed and not self._complete:
+                self._answer.end()  # a body without a length ends with its connection (RFC 9112 section 6.3)
+                self._release()
+            else:
+                self._fail(
+                    "the provider's answer broke off"
+                    if started
+                    else "the provider closed the connection before it answered"
+                )
+        self._on_closed(self)
+
+    # -- httptools -------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            raise ValueError("head too large")
+        self._headers.append((name, value))
+        lowered = name.lower()
+        if lowered == b"content-length" or (lowered == b"transfer-encoding" and b"chunked" in value.lower()):
+            self._until_closed = False
+
+    def on_headers_complete(self) -> None:
+        if self._answer is None or self._parser is None:
+            raise ValueError("an answer that nobody asked for")
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:  # interim; the answer follows
+            self._headers = []
+            self._until_closed = True
+            return
+        if status in _WITHOUT_BODY:
+            self._until_closed = False
+        self._answer.start(status, self._headers)
+        if self._bodiless:
+            self._whole(reusable=False)
+
+    def on_body(self, data: bytes) -> None:
+        if self._answer is None or self._answer.status == 0:
+            return
+        self._deadline = None
+        if not self._answer.feed(data) and self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        assert self._parser is not None
+        if self._answer is not None and self._answer.status:
+            self._whole(reusable=self._parser.should_keep_alive())
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _whole(self, *, reusable: bool) -> None:
+        answer = self._answer
+        assert answer is not None
+        self._complete = True
+        self._resume()
+        self._release()
+        answer.end()
+        if reusable and self.usable:
+            self.idle_since = self._loop.time()
+            self._on_idle(self)
+        else:
+            self.close()
+
+    def _release(self) -> None:
+        self._answer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fail(self, message: str) -> None:
+        if self._answer is None:
+            return
+        failure: UpstreamFailure
+        failure = UpstreamReset(message) if self._answer.status else UpstreamUnreachable(message)
+        self._answer.fail(failure)
+        self.abandon()
+
+    def _resume(self) -> None:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._last = self._loop.time()
+            self._transport.resume_reading()
+
+    def _look(self) -> None:
+        """The timer rang: has the provider been silent for too long?"""
+        self._timer = None
+        if self._answer is None:
+            return
+        now = self._loop.time()
+        if self._paused:  # it is we who do not read
+            self._last = now
+        due = self._deadline if self._deadline is not None else self._last + self._timeouts.stall
+        if now < due:
+            self._timer = self._loop.call_at(due, self._look)
+            return
+        waited = self._timeouts.stall if self._deadline is None else self._timeouts.first_byte
+        self._answer.fail(UpstreamStalled(f"the provider sent nothing for {waited:g} s"))
+        self.abandon()
