@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from aibridge.server.config.layers import At, Sources, Wrong, layered
-from aibridge.server.config.schema import RESERVED, Settings
-from aibridge.server.config.unbuilt import refusals, warnings
+from aibridge.server.config.schema import RESERVED, ProviderTable, Settings
+from aibridge.server.config.unbuilt import SQLITE, refusals, warnings
 
-__all__ = ["Configuration", "Settings", "Wrong", "data_folder", "load"]
+__all__ = ["RESERVED", "At", "Configuration", "ProviderTable", "Settings", "Wrong", "data_folder", "load"]
+
+DATABASE = "aibridge.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,16 @@ class Configuration:
     settings: Settings
     sources: Sources
     file: Path | None
+    base: Path
+    """What relative paths are relative to: the file's folder, or the user's data folder without a file."""
+    database: Path
     data: Path
+    """Where secrets lie that were made here: $AIBRIDGE_DATA_DIR, else beside the database that needs them."""
     warnings: tuple[str, ...]
 
-    @property
-    def base(self) -> Path:
-        """What relative paths are relative to: the file's folder, or the data folder without a file."""
-        return self.file.parent if self.file is not None else self.data
+    def place(self, at: At) -> str:
+        """Where a setting was said, and its name: the beginning of a line about it."""
+        return _place(at, self.sources, self.file)
 
 
 def load(
@@ -55,7 +60,11 @@ def load(
     said = set(sources)
     for refusal in refusals(settings):
         raise Wrong(refusal)
-    return Configuration(settings, sources, file, data_folder(environ), tuple(warnings(settings, said)))
+    base = file.parent if file is not None else data_folder(environ)
+    url = settings.database.url
+    database = data_folder(environ) / DATABASE if url is None else base / Path(url.removeprefix(SQLITE)).expanduser()
+    data = data_folder(environ) if environ.get("AIBRIDGE_DATA_DIR") else database.parent
+    return Configuration(settings, sources, file, base, database, data, tuple(warnings(settings, said)))
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:

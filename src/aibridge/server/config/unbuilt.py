@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from aibridge.server.config.layers import At
 from aibridge.server.config.schema import Settings
 
+SQLITE = "sqlite:///"
 _LATER = "is not built yet and has no effect"
 _WHOLE_TABLES = {"mcp_servers": "injected MCP tools", "tools": "injected MCP tools", "tracing": "tracing"}
 _SINGLE: dict[tuple[str, str], str] = {
@@ -30,7 +31,7 @@ _OF_PROVIDERS = {
 def refusals(settings: Settings) -> Iterator[str]:
     """What cannot be served as configured."""
     url = settings.database.url
-    if url is not None and not url.startswith("sqlite:///"):
+    if url is not None and (not url.startswith(SQLITE) or url in (SQLITE, f"{SQLITE}:memory:")):
         yield "database.url: must be sqlite:///PATH; PostgreSQL is not built yet"
     if "key" not in settings.auth.modes:
         yield 'auth.modes: must contain "key"; the other modes are not built yet'

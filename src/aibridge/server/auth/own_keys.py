@@ -1,0 +1,51 @@
+"""Keys of our own shape in what a client sent: found for signing in, and taken out of everything that goes on.
+
+Live or dead, no provider gets to see one. The shape is sure (see `key_format`), so that nothing else is cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from aibridge.errors import Header
+from aibridge.server.auth import key_format
+
+_MARK = b"aib_"
+_CANDIDATE = re.compile(rb"aib_[0-9a-f]{32}_[0-9A-Za-z]{49}")
+
+
+def without_keys(headers: Sequence[Header], dropped: frozenset[bytes]) -> list[Header]:
+    """The headers but those named in `dropped` (lower case), with every key of ours cut out of the others."""
+    kept: list[Header] = []
+    for header in headers:
+        name, value = header
+        if name.lower() in dropped:
+            continue
+        if _MARK not in value:
+            kept.append(header)
+        elif rest := _cut(value):
+            kept.append((name, rest))
+    return kept
+
+
+def query_without_keys(query: bytes) -> bytes:
+    """The raw query string without the parameters that hold a key of ours, percent-encoded or not."""
+    if _MARK not in query and b"%" not in query:
+        return query
+    parts = query.split(b"&")
+    kept = [part for part in parts if not _holds_key(unquote_to_bytes(part))]
+    return query if len(kept) == len(parts) else b"&".join(kept)
+
+
+def _cut(value: bytes) -> bytes:
+    return _CANDIDATE.sub(_unless_ours, value).strip()
+
+
+def _unless_ours(found: re.Match[bytes]) -> bytes:
+    return b"" if key_format.looks_like_ours(found[0].decode("ascii")) else found[0]
+
+
+def _holds_key(text: bytes) -> bool:
+    return any(key_format.looks_like_ours(found.decode("ascii")) for found in _CANDIDATE.findall(text))

@@ -1,0 +1,57 @@
+"""The command line. Exit status: 0, 1 for what failed, 2 for what was asked for wrongly; an error is one line on stderr.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from aibridge.server.cli import configuration, keys, serving, users
+
+app = typer.Typer(
+    name="aibridge",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="A gateway between AI clients and model providers that keeps a record of what passes.",
+)
+app.command("serve")(serving.serve)
+app.add_typer(configuration.app, name="config")
+app.add_typer(users.app, name="users")
+app.add_typer(keys.app, name="keys")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and ends the process with its exit status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; its exit status."""
+    try:
+        status = typer.main.get_command(app).main(args=arguments, prog_name="aibridge", standalone_mode=False)
+    except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; the message is its help
+            print(error.format_message(), file=sys.stderr)  # noqa: T201  it speaks to a terminal
+            return error.exit_code
+        return _failed(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as error:
+        from aibridge.server.cli.failures import in_words  # noqa: PLC0415  only when something failed
+
+        words = in_words(error)
+        if words is None:
+            raise
+        return _failed(words, 1)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(words: str, status: int) -> int:
+    print(f"aibridge: {' '.join(words.split())}", file=sys.stderr)  # noqa: T201  it speaks to a terminal
+    return status

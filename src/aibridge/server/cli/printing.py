@@ -1,0 +1,49 @@
+"""What commands print: JSON where asked for, a table on a terminal, and lines with tabs where another program reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+
+def as_json(value: object) -> None:
+    """One JSON document, indented; times in RFC 3339."""
+    line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def line(text: str) -> None:
+    print(text)  # noqa: T201  the output of a command
+
+
+def note(text: str) -> None:
+    """For the person, beside the output."""
+    print(text, file=sys.stderr)  # noqa: T201  the output of a command
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            line("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    from rich.console import Console  # noqa: PLC0415  only where a table is drawn
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
+    Console(no_color=bool(os.environ.get("NO_COLOR"))).print(drawn)
+
+
+def moment(when: datetime | None) -> str:
+    """A time for a person, in UTC; `-` where there is none."""
+    return "-" if when is None else when.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def visible(text: str) -> str:
+    """Text of anybody's making without what would move a terminal's cursor or change its colours."""
+    return "".join(character if character.isprintable() else " " for character in text)

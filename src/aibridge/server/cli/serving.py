@@ -1,0 +1,23 @@
+"""`aibridge serve` and `aibridge demo`: what keeps running."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aibridge.server.cli.options import Config
+
+
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one (8787).")] = None,
+    fd: Annotated[int | None, typer.Option(help="Serve on this inherited listening socket instead.")] = None,
+    log: Annotated[str | None, typer.Option(help="auto, json or text: the form of log lines (auto).")] = None,
+) -> int:
+    """Run the gateway until it is told to stop (SIGTERM, Ctrl-C). What runs then is finished first."""
+    from aibridge.server.startup import start  # noqa: PLC0415  heavy, and not needed for --help
+
+    flags = {("server", "host"): host, ("server", "port"): port, ("server", "log"): log}
+    return start(config, {at: value for at, value in flags.items() if value is not None}, descriptor=fd)

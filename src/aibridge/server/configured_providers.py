@@ -1,0 +1,49 @@
+"""Providers out of the configuration: their keys are read here, once, at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from aibridge.credentials import Secret
+from aibridge.providers import FACTORIES, Provider
+from aibridge.server.config import Configuration, ProviderTable, Wrong
+from aibridge.server.config.values import Unresolved, resolved
+
+_TAKEN_OVER = (
+    "upstream_user",
+    "send_actor_headers",
+    "allow_byok",
+    "enabled",
+    "ask_usage",
+    "connect_timeout",
+    "first_byte_timeout",
+    "blocking_first_byte_timeout",
+    "stall_timeout",
+)
+
+
+def configured_providers(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> list[Provider]:
+    """Raises: Wrong."""
+    return [_provider(configuration, index, environ) for index in range(len(configuration.settings.providers))]
+
+
+def _provider(configuration: Configuration, index: int, environ: Mapping[str, str]) -> Provider:
+    table = configuration.settings.providers[index]
+    settings: dict[str, Any] = {name: getattr(table, name) for name in _TAKEN_OVER}
+    if table.base_url is not None:
+        settings["base_url"] = table.base_url
+    try:
+        key = _key(table, configuration, environ)
+        return FACTORIES[table.type](name=table.instance, key=key, **settings)
+    except Unresolved as error:
+        raise Wrong(f"{configuration.place(('providers', index, 'keys'))}: {error}") from None
+    except ValueError as error:
+        raise Wrong(f"{configuration.place(('providers', index))}: {error}") from None
+
+
+def _key(table: ProviderTable, configuration: Configuration, environ: Mapping[str, str]) -> Secret | None:
+    if not table.keys or not table.enabled:  # what is switched off may lack its key
+        return None
+    return resolved(table.keys[0], environ, configuration.base)

@@ -1,0 +1,57 @@
+"""Log lines: events with fields, one line each, on standard error. JSON unless a person looks at a terminal.
+
+What is logged holds no payloads, and a last pass takes known secrets and every gateway key out of the finished line.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from aibridge.credentials import Scrubber
+
+Form = Literal["auto", "json", "text"]
+
+
+def log_to_stderr(form: Form, secrets: Iterable[str] = ()) -> None:
+    """Sets up logging of the whole process, once."""
+    import structlog  # noqa: PLC0415  a tenth of a second that only a server spends
+
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    scrubber = Scrubber(secrets)
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    last: list[Any]
+    if as_json:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    else:
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        plain = structlog.dev.plain_traceback  # the others print variables, which may hold anything
+        last = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, timestamp_key="time")]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _scrubbed(scrubber)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("aibridge").setLevel(logging.INFO)
+
+
+def _scrubbed(scrubber: Scrubber) -> Callable[[Any, str, Any], str]:
+    """The last processor: from the renderer on, the event is one line of text."""
+
+    def scrub(logger: Any, name: str, line: Any) -> str:  # noqa: ARG001  a processor's arguments
+        return scrubber.scrub(str(line).encode("utf-8", "replace")).decode()
+
+    return scrub
