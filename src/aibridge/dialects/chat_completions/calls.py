@@ -20,6 +20,7 @@ _LEGACY = "function_call"
 
 @dataclass(slots=True)
 class _Call:
+    choice: int
     id: str | None
     name: str
     custom: bool
@@ -75,13 +76,13 @@ class Calls:
     def _number(self, choice: int, index: Any, place: int | str, call_id: str, name: str) -> int:
         at = (choice, index if isinstance(index, int) else place)
         if not isinstance(index, int) and call_id:
-            for number in (number for (one, _), number in self._at.items() if one == choice):
-                if self._calls[number].id == call_id:
+            for number, call in enumerate(self._calls):
+                if (call.choice, call.id) == (choice, call_id):
                     return number
         number = self._at.get(at, -1)
         if number < 0 or _begins(self._calls[number], call_id, name):
             self._at[at] = number = len(self._calls)
-            self._calls.append(_Call(None, "", custom=False))
+            self._calls.append(_Call(choice, None, "", custom=False))
         return number
 
     def _tool_use(self, number: int, call: _Call, response_id: str | None) -> ToolUse:
