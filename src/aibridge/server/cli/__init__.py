@@ -37,13 +37,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         status = typer.main.get_command(app).main(args=arguments, prog_name="aibridge", standalone_mode=False)
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; the message is its help
-            print(error.format_message(), file=sys.stderr)  # noqa: T201  it speaks to a terminal
+            print(error.format_message(), file=sys.stderr)
             return error.exit_code
         return _failed(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except Exception as error:
-        from aibridge.server.cli.failures import in_words  # noqa: PLC0415  only when something failed
+        from aibridge.server.cli.failures import in_words
 
         words = in_words(error)
         if words is None:
@@ -53,5 +53,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(words: str, status: int) -> int:
-    print(f"aibridge: {' '.join(words.split())}", file=sys.stderr)  # noqa: T201  it speaks to a terminal
+    print(f"aibridge: {' '.join(words.split())}", file=sys.stderr)
     return status

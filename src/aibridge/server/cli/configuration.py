@@ -12,9 +12,9 @@ app = typer.Typer(no_args_is_help=True, help="The configuration.")
 @app.command()
 def show(config: Config = None, json: AsJson = False) -> None:
     """Print every setting that holds and where it comes from; secrets are masked."""
-    from aibridge.server.cli import printing  # noqa: PLC0415  heavy, and not needed for --help
-    from aibridge.server.config import load  # noqa: PLC0415
-    from aibridge.server.config.showing import shown  # noqa: PLC0415
+    from aibridge.server.cli import printing
+    from aibridge.server.config import load
+    from aibridge.server.config.showing import shown
 
     settings = shown(load(config))
     if json:
@@ -26,10 +26,10 @@ def show(config: Config = None, json: AsJson = False) -> None:
 @app.command()
 def check(config: Config = None, json: AsJson = False) -> None:
     """Say whether a server would start with it: the settings, and the secrets that they name."""
-    from aibridge.server.cli import printing  # noqa: PLC0415  heavy, and not needed for --help
-    from aibridge.server.config import load  # noqa: PLC0415
-    from aibridge.server.configured_providers import configured_providers  # noqa: PLC0415
-    from aibridge.server.server_secret import configured_secret  # noqa: PLC0415
+    from aibridge.server.cli import printing
+    from aibridge.server.config import load
+    from aibridge.server.configured_providers import configured_providers
+    from aibridge.server.server_secret import configured_secret
 
     configuration = load(config)
     providers = configured_providers(configuration)

@@ -30,8 +30,8 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown this once only."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
-    from aibridge.server.config.values import seconds  # noqa: PLC0415
+    from aibridge.server.cli import opening, printing
+    from aibridge.server.config.values import seconds
 
     try:
         life = None if expires == _FOR_EVER else timedelta(seconds=seconds(expires))
@@ -54,7 +54,7 @@ def list_keys(
     json: AsJson = False,
 ) -> None:
     """List keys, the dead ones too. Their secrets are not known to anybody."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.cli import opening, printing
 
     with opening.people(config) as people:
         keys = people.list_keys(user)
@@ -85,7 +85,7 @@ def revoke(
     json: AsJson = False,
 ) -> None:
     """Make a key open nothing, from the next request on."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.cli import opening, printing
 
     with opening.people(config) as people:
         key = people.revoke_key(key_id)

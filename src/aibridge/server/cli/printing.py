@@ -16,12 +16,12 @@ def as_json(value: object) -> None:
 
 
 def line(text: str) -> None:
-    print(text)  # noqa: T201  the output of a command
+    print(text)
 
 
 def note(text: str) -> None:
     """For the person, beside the output."""
-    print(text, file=sys.stderr)  # noqa: T201  the output of a command
+    print(text, file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -29,9 +29,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in (columns, *rows):
             line("\t".join(" ".join(cell.split()) for cell in row))
         return
-    from rich.console import Console  # noqa: PLC0415  only where a table is drawn
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:

@@ -17,7 +17,7 @@ def serve(
     log: Annotated[str | None, typer.Option(help="auto, json or text: the form of log lines (auto).")] = None,
 ) -> int:
     """Run the gateway until it is told to stop (SIGTERM, Ctrl-C). What runs then is finished first."""
-    from aibridge.server.startup import start  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.startup import start
 
     flags = {("server", "host"): host, ("server", "port"): port, ("server", "log"): log}
     return start(config, {at: value for at, value in flags.items() if value is not None}, descriptor=fd)

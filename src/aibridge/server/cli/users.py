@@ -23,7 +23,7 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make a user."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.cli import opening, printing
 
     with opening.people(config) as people:
         user = people.create_user(name, email=email, groups=group or (), role=role)
@@ -36,7 +36,7 @@ def create(
 @app.command("list")
 def list_users(config: Config = None, json: AsJson = False) -> None:
     """List all users."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.cli import opening, printing
 
     with opening.people(config) as people:
         users = people.list_users()
@@ -63,7 +63,7 @@ def list_users(config: Config = None, json: AsJson = False) -> None:
 @app.command()
 def suspend(name: Name, config: Config = None, json: AsJson = False) -> None:
     """Make a user's keys open nothing, from the next request on."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.cli import opening, printing
 
     with opening.people(config) as people:
         user = people.suspend(name)
@@ -73,7 +73,7 @@ def suspend(name: Name, config: Config = None, json: AsJson = False) -> None:
 @app.command()
 def activate(name: Name, config: Config = None, json: AsJson = False) -> None:
     """Let a suspended user's keys open again."""
-    from aibridge.server.cli import opening, printing  # noqa: PLC0415  heavy, and not needed for --help
+    from aibridge.server.cli import opening, printing
 
     with opening.people(config) as people:
         user = people.activate(name)
