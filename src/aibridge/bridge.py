@@ -104,7 +104,7 @@ class RequestBridge:
         self._max_concurrency = max_concurrency
         self._on_disconnect = on_disconnect
         self._drain_reading = drain_reading
-        self._running: set[Interruption] = set()
+        self._running: dict[Interruption, str | None] = {}  # with the id of the credential that let it in
         self._idle: asyncio.Event | None = None
         self._state: Literal["new", "open", "draining", "closed"] = "new"
 
@@ -144,6 +144,17 @@ class RequestBridge:
         """Ends what is running: each stream with an error in its dialect, each record as `gateway_aborted`."""
         for interruption in list(self._running):
             interruption.interrupt("gateway_aborted")
+
+    @property
+    def credentials_in_use(self) -> set[str]:
+        """The ids of the credentials (`Identity.credential_id`) that let in what is running."""
+        return {credential_id for credential_id in self._running.values() if credential_id is not None}
+
+    def abort_credential(self, credential_id: str) -> None:
+        """Ends, as `abort` does, what this credential let in: it was revoked, or its owner was."""
+        for interruption, let_in_by in list(self._running.items()):
+            if let_in_by == credential_id:
+                interruption.interrupt("gateway_aborted")
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -192,6 +203,7 @@ class RequestBridge:
         self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, interruption: Interruption
     ) -> None:
         identity = await self._authenticator.authenticate(scope)
+        self._running[interruption] = identity.credential_id
         body = await self._body(scope, receive)
         dialect = route.rule.dialect
         if dialect is None:
@@ -251,12 +263,12 @@ class RequestBridge:
             raise Refused(Problem(503, "the gateway is at its limit of requests", headers=[(b"retry-after", b"1")]))
 
     def _enter(self, interruption: Interruption) -> None:
-        self._running.add(interruption)
+        self._running[interruption] = None
         if self._idle is not None:
             self._idle.clear()
 
     def _leave(self, interruption: Interruption) -> None:
-        self._running.discard(interruption)
+        del self._running[interruption]
         if not self._running and self._idle is not None:
             self._idle.set()
 

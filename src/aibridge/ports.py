@@ -47,11 +47,13 @@ class Identity:
 
     `headers` are the client's raw header pairs and `query` its raw query string, both without every value
     that is a gateway credential. A provider credential that is still in `headers` is the user's own (BYOK).
+    `credential_id` names what let the request in (not the secret itself), so that its end can end the request too.
     """
 
     actor: Actor
     headers: Sequence[Header]
     query: bytes
+    credential_id: str | None = None
 
 
 class Authenticator(Protocol):

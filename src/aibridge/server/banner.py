@@ -24,7 +24,7 @@ def address_of(listening: socket.socket) -> str:
     name: Any = listening.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{name}"
-    host = _ANY.get(name[0], name[0])
+    host = _ANY.get(str(name[0]), str(name[0]))
     return f"http://[{host}]:{name[1]}" if ":" in host else f"http://{host}:{name[1]}"
 
 

@@ -56,7 +56,8 @@ class KeyAuthenticator:
         user = known.user
         actor = Actor(id=user.id, username=user.username, email=user.email, groups=user.groups)
         headers = own_keys.without_keys(scope["headers"], dropped)
-        return Identity(actor, headers, own_keys.query_without_keys(scope.get("query_string", b"")))
+        query = own_keys.query_without_keys(scope.get("query_string", b""))
+        return Identity(actor, headers, query, credential_id=known.key.id)
 
     def sign_in(self, scope: Mapping[str, Any]) -> tuple[KnownKey, frozenset[bytes]]:
         """The key that a request was sent with, and the names of the headers that are ours for that reason.
