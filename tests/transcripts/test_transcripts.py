@@ -95,18 +95,22 @@ def test_nothing_from_the_terminal_event_on_is_given_out_early(story: Story) -> 
     received = b"".join(reply.receive(story.upstream[at : at + 1]) for at in range(len(story.upstream)))
     reply.end_turn()
 
-    assert received == b"".join(blocks[:terminal])
-    assert reply.finish() == b"".join(blocks[terminal:])
+    before = b"".join(blocks[:terminal])
+    assert before.startswith(received)
+    assert received == before or story.dialect == "chat_completions"  # whose last events before it may be kept back too
+    assert received + reply.finish() == story.client
 
 
 @every_stream
 def test_a_stream_cut_after_an_event_is_known_as_cut(story: Story) -> None:
     blocks = _blocks(story.upstream)
     for count in range(len(blocks)):
-        seen = _run(story, blocks[:count])
+        sent = b"".join(blocks[:count])
+        seen = _run(story, [sent])
 
-        _check_cut(story, blocks[:count], seen)
-        if story.client == story.upstream and b"\r" not in story.upstream:
+        _check_cut(story, sent, seen)
+        # Not so with CR line ends, which need the next byte, nor in chat, where any event may turn out to be the last.
+        if story.client == story.upstream and b"\r" not in sent and story.dialect != "chat_completions":
             assert seen.received == b"".join(blocks[: min(count, _terminal(story, blocks))]), "an event was kept back"
 
 
@@ -115,9 +119,9 @@ def test_a_stream_cut_inside_an_event_gives_whole_events_only(story: Story) -> N
     blocks = _blocks(story.upstream)
     for number, block in enumerate(blocks):
         for size in {1, len(block) // 2, max(1, len(block) - 4)} - {len(block)}:
-            pieces = [*blocks[:number], block[:size]]
+            sent = b"".join(blocks[:number]) + block[:size]
 
-            _check_cut(story, pieces, _run(story, pieces))
+            _check_cut(story, sent, _run(story, [sent]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +155,8 @@ def _run(story: Story, chunks: Iterable[bytes]) -> _Seen:
     return _Seen(b"".join(received), finished, tuple(facts), turn)
 
 
-def _check_cut(story: Story, pieces: list[bytes], seen: _Seen) -> None:
+def _check_cut(story: Story, sent: bytes, seen: _Seen) -> None:
     """What holds for every cut: the client has whole events, and what is recorded is part of the whole story."""
-    sent = b"".join(pieces)
     assert story.client.startswith(seen.received)
     assert seen.received == b"".join(_blocks(story.client)[: len(_blocks(seen.received))])
     if not any(_TERMINAL[story.dialect].search(block) for block in _blocks(sent)):
