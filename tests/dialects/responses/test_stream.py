@@ -322,3 +322,27 @@ def test_commentary_and_an_answer_may_come_side_by_side() -> None:
     )
 
     assert facts == (Thought(content="thinking", source="commentary"),)
+
+
+def test_commentary_goes_on_when_another_one_is_done() -> None:
+    first, second = ({"id": f"msg_{n}", "type": "message", "phase": "commentary", "content": []} for n in (0, 1))
+
+    facts, _ = _read(
+        _added(first, output_index=0),
+        _added(second, output_index=1),
+        _done(first, output_index=0),
+        _delta("output_text", "still here", output_index=1, content_index=0),
+    )
+
+    assert facts == (Thought(content="still here", source="commentary"),)
+
+
+def test_items_are_told_once_on_a_server_that_gives_all_the_same_place() -> None:
+    calls = [_call("a", "{}"), _call("b", "[1]")]
+
+    facts, _ = _read(
+        *[_done(call, output_index=0) for call in calls],
+        {"type": "response.completed", "response": response(calls)},
+    )
+
+    assert [fact.tool for fact in facts if isinstance(fact, ToolUse)] == ["a", "b"]
