@@ -6,7 +6,7 @@ from typing import Unpack
 
 from aibridge.credentials import Secret
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
-from aibridge.dialects.responses import RESPONSES
+from aibridge.dialects.responses import RESPONSES, RESPONSES_COMPACT
 from aibridge.providers.base import Provider, RouteRule, Settings, as_secret
 
 _READ = frozenset({"GET", "HEAD"})
@@ -15,7 +15,9 @@ _STORED = frozenset({"GET", "DELETE"})
 RULES = (
     RouteRule(path="/v1/chat/completions", upstream_path="/chat/completions", methods=_POST, dialect=CHAT_COMPLETIONS),
     RouteRule(path="/v1/responses", upstream_path="/responses", methods=_POST, dialect=RESPONSES),
-    RouteRule(path="/v1/responses/compact", upstream_path="/responses/compact", methods=_POST, dialect=RESPONSES),
+    RouteRule(
+        path="/v1/responses/compact", upstream_path="/responses/compact", methods=_POST, dialect=RESPONSES_COMPACT
+    ),
     RouteRule(
         path="/v1/responses/input_tokens",
         upstream_path="/responses/input_tokens",
