@@ -22,23 +22,21 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 def network_file_system_of(path: Path) -> str | None:
     """The name of the network file system that holds `path`, or None: it is local, or nobody can say."""
     if sys.platform == "darwin":
-        mounts = _mounts_of_darwin(subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=False).stdout)
-    else:
-        try:
-            mounts = mounts_of_linux(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
-        except OSError:
-            return None
-    kind = kind_at(path, mounts)
-    return kind if kind is not None and _OVER_THE_NETWORK.fullmatch(kind) else None
+        listing = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=False).stdout
+        return network_kind_at(path, mounts_of_darwin(listing))
+    try:
+        return network_kind_at(path, mounts_of_linux(Path("/proc/self/mountinfo").read_text(errors="surrogateescape")))
+    except OSError:
+        return None
 
 
-def kind_at(path: Path, mounts: list[tuple[Path, str]]) -> str | None:
-    """The file system of the innermost mount above `path`; of two on one point, the later hides the earlier."""
-    kind, depth = None, -1
+def network_kind_at(path: Path, mounts: list[tuple[Path, str]]) -> str | None:
+    """The kind of the innermost mount above `path` if that is a network's; of two on one point the later counts."""
+    kind, depth = "", -1
     for point, name in mounts:
         if len(point.parts) >= depth and path.is_relative_to(point):
             kind, depth = name, len(point.parts)
-    return kind
+    return kind if _OVER_THE_NETWORK.fullmatch(kind) else None
 
 
 def mounts_of_linux(mountinfo: str) -> list[tuple[Path, str]]:
@@ -52,7 +50,7 @@ def mounts_of_linux(mountinfo: str) -> list[tuple[Path, str]]:
     return mounts
 
 
-def _mounts_of_darwin(listing: str) -> list[tuple[Path, str]]:
+def mounts_of_darwin(listing: str) -> list[tuple[Path, str]]:
     """From mount(8): `SOURCE on POINT (KIND, options)`."""
     found = (re.fullmatch(r".+? on (.+) \(([^,)]+).*\)", line) for line in listing.splitlines())
     return [(Path(match[1]), match[2]) for match in found if match]

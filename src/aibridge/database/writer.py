@@ -93,6 +93,11 @@ class Writer:
         return not self._thread.is_alive()
 
     @property
+    def has_failed(self) -> bool:
+        """True when no more records can be kept, ever; another process may fare better."""
+        return self._failure is not None
+
+    @property
     def why_unhealthy(self) -> str | None:
         """What keeps records from becoming durable now; None: nothing that is known."""
         busy_since = self._busy_since
@@ -211,7 +216,8 @@ class Writer:
                 else:
                     self._wait_for_better(full=error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL)
             else:
-                self._trouble = None
+                # Before anybody is told: who is told may ask how we are.
+                self._trouble = self._busy_since = None
                 self._kept(refused)
         self._busy_since = None
 

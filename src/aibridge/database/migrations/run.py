@@ -22,12 +22,13 @@ def run_migrations(connection: sqlite3.Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-    connection.execute("BEGIN IMMEDIATE")
     try:
-        with engine.connect() as wrapped:
+        # alembic keeps its hands off a transaction that was begun by somebody else.
+        with engine.begin() as wrapped:
+            # SQLAlchemy begins nothing itself on a connection like this, and rolls back when it sees one first.
+            wrapped.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = wrapped
             command.upgrade(config, "head")
-            wrapped.commit()
     except DBAPIError as error:
         raise sqlite3.OperationalError(str(error.orig)) from error
     finally:

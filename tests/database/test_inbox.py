@@ -1,0 +1,89 @@
+"""The queue to the writer thread: bounded for whoever asks, open for what must not be lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from aibridge.database.inbox import Closed, Entry, Inbox
+from aibridge.database.statements import Statement, insert
+from tests.durable import BOUND
+
+STATEMENT: Statement = insert("notes", "text", rank=0)
+
+
+def entry(size: int) -> Entry:
+    return Entry(STATEMENT, lambda: ("x",), size)
+
+
+def test_an_offer_beyond_the_capacity_is_turned_down_and_what_must_go_in_goes_in() -> None:
+    inbox = Inbox(100)
+
+    assert inbox.offer(entry(60))
+    assert not inbox.offer(entry(60))
+    inbox.put(entry(60))
+
+    assert inbox.held == 120
+    assert len(inbox.take(0)[0]) == 2
+
+
+def test_reserved_room_is_kept_from_others_until_it_is_released() -> None:
+    inbox = Inbox(100)
+
+    assert inbox.offer(entry(10), reserve=50)
+    assert not inbox.offer(entry(60))
+    inbox.release(50)
+    assert inbox.offer(entry(60))
+
+
+def test_room_comes_back_when_entries_are_settled_not_when_they_are_taken() -> None:
+    inbox = Inbox(100)
+
+    assert inbox.offer(entry(60))
+    inbox.take(0)
+    assert not inbox.offer(entry(60))
+    inbox.settled(60)
+    assert inbox.offer(entry(60))
+
+
+@pytest.mark.parametrize("what", ["entry", "work", "closing"])
+def test_a_sleeping_taker_is_woken_by_whatever_comes(what: str) -> None:
+    inbox = Inbox(100)
+    thread = threading.Thread(target=inbox.take, args=(None,))
+    thread.start()
+    match what:
+        case "entry":
+            inbox.put(entry(1))
+        case "work":
+            inbox.put_later(lambda connection, keys: None, "key")
+        case _:
+            inbox.close("over")
+    thread.join(BOUND)
+
+    assert not thread.is_alive()
+
+
+def test_nothing_is_woken_twice_and_time_runs_out() -> None:
+    inbox = Inbox(100)
+
+    for _ in range(3):
+        assert inbox.take(0.001) == ([], [])
+        inbox.put(entry(1))
+        inbox.put(entry(1))
+        assert len(inbox.take(None)[0]) == 2
+
+
+def test_a_closed_inbox_says_why_and_gives_out_what_is_left() -> None:
+    inbox = Inbox(100)
+    inbox.put(entry(1))
+    inbox.close("the first reason")
+    inbox.close("another reason")
+
+    with pytest.raises(Closed, match="the first reason"):
+        inbox.put(entry(1))
+    with pytest.raises(Closed, match="the first reason"):
+        inbox.offer(entry(1))
+    inbox.put_later(lambda connection, keys: None, "forgotten")
+    entries, later = inbox.take(None)
+    assert (len(entries), later) == (1, [])
