@@ -335,22 +335,30 @@ class Interception:
 
     async def _fail(self, failure: _Failure) -> None:
         """Ends an interception that does not complete: what is known is kept, then the client is told."""
-        await self._conclude(failure)
-        if failure.state != "client_gone":
+        said = await self._conclude(failure)
+        if said and self._writer.status is not None and self._reply is not None:
+            await self._writer.end(self._reply.finish())
+        elif failure.state != "client_gone":
             await self._say(failure.problem)
 
-    async def _conclude(self, failure: _Failure) -> None:
+    async def _conclude(self, failure: _Failure) -> bool:
+        """Keeps what is known and ends the record. True: the provider had said itself what went wrong."""
         if self._log.ended:
-            return
+            return False
         self._interruption.disarm()
         status = self._writer.status or failure.problem.status
-        reply = self._reply
+        reply, said = self._reply, False
+        told = None if failure.state == "client_gone" and self._writer.status is None else status
+        state, error_type, message = failure.state, failure.error_type, failure.problem.message
         if reply is not None:
-            reply.end_turn()
+            turn = reply.end_turn()
+            if turn.outcome == "failed":  # why the answer then broke off, or nobody waited for it, matters less
+                said, state = True, "upstream_error"
+                error_type, message = turn.error_type or "error", turn.error_message or message
             with contextlib.suppress(RecordingFailed):  # the end will say so
                 await self._keep(reply.facts(), reply)
-        told = None if failure.state == "client_gone" and self._writer.status is None else status
-        await self._end(failure.state, failure.error_type, self._scrubbed(failure.problem.message), status=told)
+        await self._end(state, error_type, self._scrubbed(message), status=told)
+        return said
 
     async def _say(self, problem: Problem) -> None:
         """Tells the client what went wrong, in the dialect's words: as an answer, or in the midst of a stream."""
