@@ -13,7 +13,6 @@ from aibridge.server.http.asgi import Application, Receive, Scope, Send
 
 PREFIXES = (b"/api/v2/aibridge/", b"/api/v2/ai-gateway/")
 _RESERVED = frozenset(name.encode() for name in RESERVED)
-_DOCUMENT = b"openapi.json"
 
 
 class FrontDoor:
@@ -44,11 +43,11 @@ def is_reserved(path: bytes) -> bool:
     for prefix in PREFIXES:
         if path.startswith(prefix):
             name = path[len(prefix) :].partition(b"/")[0]
-            return name in _RESERVED or name == _DOCUMENT
+            return name in _RESERVED
     if path in _MOUNTS:  # a client whose base URL is the prefix asks there whether anybody is home
         return False
     name = path[1:].partition(b"/")[0]
-    return name in _RESERVED or name == _DOCUMENT
+    return name in _RESERVED
 
 
 _MOUNTS = frozenset(prefix[:-1] for prefix in PREFIXES)

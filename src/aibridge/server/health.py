@@ -21,6 +21,18 @@ def health(version: str) -> Application:
     return healthz
 
 
+class Draining:
+    """Told once that the server is about to end."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def __call__(self) -> str | None:
+        return "draining" if self.begun else None
+
+
 def readiness(*checks: WhyNot) -> Application:
     """Ready when no check gives a reason."""
 

@@ -78,15 +78,20 @@ class People:
         known = None if key_id is None else self.look_up(key_id)
         if known is None or not hmac.compare_digest(known.digest, self._digest(secret)):
             return "unknown"
+        denial = self.why_dead(known)
+        if denial is not None:
+            return denial
+        if self._note_use is not None:
+            self._note_use(known.key.id)
+        return known
+
+    def why_dead(self, known: KnownKey) -> Denial | None:
+        """Why a key opens nothing any more; None: it does."""
         if known.key.revoked_at is not None:
             return "revoked"
         if known.key.expires_at is not None and known.key.expires_at <= self._clock.now():
             return "expired"
-        if known.user.status != "active":
-            return "suspended"
-        if self._note_use is not None:
-            self._note_use(known.key.id)
-        return known
+        return None if known.user.status == "active" else "suspended"
 
     def look_up(self, key_id: str) -> KnownKey | None:
         """The key with that id and its owner, as they are now."""

@@ -6,28 +6,33 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from aibridge import __version__
 from aibridge.bridge import RequestBridge
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Secret
+from aibridge.database.files import DatabaseUnusable
 from aibridge.providers import Provider
 from aibridge.recorders.rows import Limits
 from aibridge.recorders.sqlite import Content
 from aibridge.routes import PREFIXES
+from aibridge.server.api.door import ApiDoor
 from aibridge.server.app import FrontDoor
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.config import Configuration
-from aibridge.server.health import health, readiness
+from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
 from aibridge.server.http.serving import HttpServer, serve
 from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
+from aibridge.server.watching import end_what_dead_keys_opened, failure_of
 
 _PER_INTERCEPTION = 16 * 1024 * 1024  # bytes of content
 
@@ -50,26 +55,48 @@ class Gateway:
     app: Application
     bridge: RequestBridge
     store: Store
+    draining: Draining
+
+    def start_draining(self) -> None:
+        self.draining.begun = True
+        self.bridge.start_draining()
 
 
-async def serve_process(plan: Plan, sockets: list[socket.socket], on_started: Callable[[], None]) -> int:
-    """Serves until a signal, and drains. Returns the exit status. Raises: Wrong."""
-    settings = plan.configuration.settings.server
-    async with composed(plan) as gateway:
+async def serve_process(
+    plan: Plan,
+    sockets: list[socket.socket],
+    on_started: Callable[[], None],
+    *,
+    until: Coroutine[Any, Any, None] | None = None,
+) -> int:
+    """Serves until a signal, or until `until` returns, and drains. Returns the exit status.
+
+    Raises:
+        DatabaseUnusable
+    """
+    settings = plan.configuration.settings
+    async with composed(plan) as gateway, asyncio.TaskGroup() as group:
         server = HttpServer(
             gateway.app,
             sockets=sockets,
-            limits=limits.Limits(connections=settings.max_connections),
-            drain_timeout=settings.drain_timeout,
-            on_draining=gateway.bridge.start_draining,
+            limits=limits.Limits(connections=settings.server.max_connections),
+            drain_timeout=settings.server.drain_timeout,
+            on_draining=gateway.start_draining,
             on_deadline=gateway.bridge.abort,
         )
-        async with asyncio.TaskGroup() as group:
-            starting = group.create_task(_once_started(server, on_started))
-            ending = await serve(server)
-            starting.cancel()
-        _log.info("stopped", extra={"ending": ending})
-        return 1 if not gateway.store.healthy else 0
+        ends = [] if until is None else [until]
+        if settings.recording.fail != "open":  # whose requests are served although nothing is kept
+            ends.append(failure_of(gateway.store))
+        beside = [
+            group.create_task(_once_started(server, on_started)),
+            group.create_task(end_what_dead_keys_opened(gateway.bridge, gateway.store.people)),
+            *(group.create_task(_drain_after(end, server)) for end in ends),
+        ]
+        ending = await serve(server)
+        for task in beside:
+            task.cancel()
+    _log.info("stopped", extra={"ending": ending})
+    return 1 if gateway.store.has_failed else 0
 
 
 @asynccontextmanager
@@ -92,10 +119,11 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             prompts=recording.prompts, tool_arguments=recording.tool_arguments, thoughts=recording.thoughts
         ),
     ) as store:
+        authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
         bridge = RequestBridge(
             providers=plan.providers,
             recorder=store.recorder,
-            authenticator=KeyAuthenticator(store.people, BadTokens(), clock),
+            authenticator=authenticator,
             conversations=store.conversations,
             clock=clock,
             ids=new_id,
@@ -106,12 +134,30 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             on_disconnect=server.on_disconnect,
             fail=recording.fail,
         )
-        own = {
-            b"/healthz": health(__version__),
-            b"/readyz": readiness(lambda: None if store.healthy else "the database takes no records"),
-        }
-        async with bridge:
-            yield Gateway(FrontDoor(bridge=bridge, api=bridge, own=own), bridge, store)
+        draining = Draining()
+        async with aclosing(ApiDoor(store.file, authenticator, clock)) as api, bridge:
+            own: dict[bytes, Application] = {
+                b"/healthz": health(__version__),
+                b"/readyz": readiness(draining, partial(_why_not_kept, store)),
+                b"/openapi.json": api,
+            }
+            yield Gateway(FrontDoor(bridge=bridge, api=api, own=own), bridge, store, draining)
+
+
+def _why_not_kept(store: Store) -> str | None:
+    """The database: does it take records, and can keys be read? (Its tables were brought up to date at the start.)"""
+    if not store.healthy:
+        return "the database takes no records"
+    try:
+        store.people.look_up("")
+    except DatabaseUnusable:
+        return "the database cannot be read"
+    return None
+
+
+async def _drain_after(end: Coroutine[Any, Any, None], server: HttpServer) -> None:
+    await end
+    server.begin_drain()
 
 
 async def _once_started(server: HttpServer, on_started: Callable[[], None]) -> None:

@@ -178,7 +178,7 @@ def _with_children(connection: Connection, found: Sequence[RowMapping]) -> list[
     by_id = {result["id"]: result for result in results}
     for name, table in _CHILDREN.items():
         for child in connection.execute(_of(table, list(by_id))).mappings():
-            kept = {column: value for column, value in child.items() if column not in _OF_A_CHILD}
+            kept = {str(column): value for column, value in child.items() if column not in _OF_A_CHILD}
             by_id[child["interception_id"]][name].append(kept)
     for result in results:
         costs = [usage["cost"] for usage in result["token_usages"]]
@@ -191,7 +191,8 @@ def _of(table: Table, ids: list[str]) -> Select[Any]:
 
 
 def _described(row: RowMapping) -> dict[str, Any]:
-    described: dict[str, Any] = {column: value for column, value in row.items() if column not in _INTERNAL}
+    # SQLAlchemy names columns with a kind of `str` of its own, which is no key to msgspec.
+    described: dict[str, Any] = {str(column): value for column, value in row.items() if column not in _INTERNAL}
     username = row["metadata"].get("username")
     described["initiator"] = {"id": described.pop("initiator_id"), "username": username}
     described["state"] = row["state"] or "open"

@@ -46,6 +46,11 @@ class Store:
         return self._writer.why_unhealthy is None
 
     @property
+    def has_failed(self) -> bool:
+        """True when no more records can be kept, ever; another process may fare better."""
+        return self._writer.has_failed
+
+    @property
     def why_unhealthy(self) -> str | None:
         """What keeps records from becoming durable now."""
         return self._writer.why_unhealthy

@@ -1,0 +1,85 @@
+"""The API as a Starlette application: signed in with a key, read-only, JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from aibridge.ports import Clock
+from aibridge.server.api import problems, shapes
+from aibridge.server.api.asked import asked
+from aibridge.server.api.openapi import document
+from aibridge.server.api.readers import Reader, reader_of
+from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.reading import Reading
+
+MOUNTS = ("/api/v2/aibridge", "/api/v2/ai-gateway")
+
+_log = logging.getLogger(__name__)
+
+
+def management_app(reading: Reading, authenticator: KeyAuthenticator, clock: Clock) -> Starlette:
+    pages = Pages(reading, authenticator, clock)
+    routes = [
+        Route(f"{mount}{path}", page)
+        for mount in MOUNTS
+        for path, page in (("/interceptions", pages.interceptions), ("/interceptions/{id}", pages.interception))
+    ]
+    routes.append(Route("/openapi.json", pages.openapi))
+    answers = dict.fromkeys((*problems.ANSWERED, 500), problems.answer_to)
+    return Starlette(routes=routes, exception_handlers=answers)
+
+
+class Pages:
+    """The pages; each says first who asks."""
+
+    def __init__(self, reading: Reading, authenticator: KeyAuthenticator, clock: Clock) -> None:
+        self._reading = reading
+        self._authenticator = authenticator
+        self._clock = clock
+
+    async def interceptions(self, request: Request) -> Response:
+        reader = self._reader(request)
+        wanted = asked(request.query_params.multi_items(), me=reader.id, now=self._clock.now())
+
+        def page() -> bytes:
+            found = self._reading.interceptions(
+                wanted.filters, limit=wanted.limit, after_id=wanted.after_id, only_initiator=reader.only
+            )
+            return msgspec.json.encode(shapes.interceptions(found))
+
+        return await _json(page)
+
+    async def interception(self, request: Request) -> Response:
+        reader = self._reader(request)
+        wanted: str = request.path_params["id"]
+        find = partial(self._reading.interception, wanted, only_initiator=reader.only)
+        found = await asyncio.to_thread(find)
+        if found is None:
+            return problems.problem(404, f"there is no interception {wanted[:40]}")
+        if found["initiator"]["id"] != reader.id:
+            _log.info(
+                "somebody's interception was read",
+                extra={"reader": reader.username, "initiator_id": found["initiator"]["id"], "interception_id": wanted},
+            )
+        return await _json(lambda: msgspec.json.encode(shapes.interception(found)))
+
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002  a page's argument
+        return await _json(lambda: msgspec.json.encode(document()))
+
+    def _reader(self, request: Request) -> Reader:
+        known, _ = self._authenticator.sign_in(request.scope)
+        return reader_of(known)
+
+
+async def _json(body: Callable[[], bytes]) -> Response:
+    """Made in a thread: a page may be large, and streams must not wait for it."""
+    return Response(await asyncio.to_thread(body), 200, problems.HEADERS, "application/json")

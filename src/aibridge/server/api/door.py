@@ -1,0 +1,42 @@
+"""Loads the API when it is first asked for: most processes relay only, and need neither its memory nor its start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aibridge.database.files import DatabaseFile
+from aibridge.ports import Clock
+from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.http.asgi import Application, Receive, Scope, Send
+
+
+class ApiDoor:
+    """An application in place of the API; `aclose` it."""
+
+    def __init__(self, file: DatabaseFile, authenticator: KeyAuthenticator, clock: Clock) -> None:
+        self._file = file
+        self._authenticator = authenticator
+        self._clock = clock
+        self._loading: asyncio.Future[Application] | None = None
+        self._close: Callable[[], None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
+        app = await asyncio.shield(self._loading)
+        await app(scope, receive, send)
+
+    async def aclose(self) -> None:
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+        if self._close is not None:
+            await asyncio.to_thread(self._close)
+
+    def _load(self) -> Application:
+        from aibridge.server.api.app import management_app  # noqa: PLC0415  see above
+        from aibridge.server.reading import Reading  # noqa: PLC0415  see above
+
+        reading = Reading(self._file, self._clock)
+        self._close = reading.close
+        return management_app(reading, self._authenticator, self._clock)

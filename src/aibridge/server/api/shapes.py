@@ -1,0 +1,126 @@
+"""What the API answers, as types: answers are made through them, and the OpenAPI document is made of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from aibridge.server.reading import Page
+
+
+class Initiator(msgspec.Struct, frozen=True):
+    """Whose interception it is."""
+
+    id: str
+    username: str | None
+
+
+class TokenUsage(msgspec.Struct, frozen=True):
+    """What one upstream answer cost. `cost` is in micro-dollars; null where the price is not known."""
+
+    id: str
+    provider_response_id: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    extra: dict[str, Any]
+    partial: bool
+    cost: int | None
+    created_at: datetime
+
+
+class UserPrompt(msgspec.Struct, frozen=True):
+    """What the person wrote."""
+
+    id: str
+    provider_response_id: str | None
+    prompt: str
+    created_at: datetime
+
+
+class ToolUsage(msgspec.Struct, frozen=True):
+    """A tool that the model called. `injected`: one of ours, not the client's own."""
+
+    id: str
+    provider_response_id: str | None
+    tool_call_id: str | None
+    tool: str
+    input: Any
+    injected: bool
+    server_url: str | None
+    invocation_error: str | None
+    created_at: datetime
+
+
+class ModelThought(msgspec.Struct, frozen=True):
+    """What the model said about its thinking."""
+
+    id: str
+    content: str
+    source: str
+    created_at: datetime
+
+
+class Interception(msgspec.Struct, frozen=True):
+    """One bridged client request with all that was recorded of it."""
+
+    id: str
+    initiator: Initiator
+    provider: str
+    provider_name: str
+    model: str
+    client: str
+    metadata: dict[str, str]
+    started_at: datetime
+    ended_at: datetime | None
+    state: str
+    dialect: str
+    route: str
+    streaming: bool
+    http_status: int | None
+    error_type: str | None
+    error_message: str | None
+    time_to_first_byte: float | None
+    credential_kind: str
+    credential_hint: str
+    upstream_user: str | None
+    user_agent: str | None
+    client_session_id: str | None
+    session_id: str
+    agent_id: str | None
+    parent_agent_id: str | None
+    thread_parent_id: str | None
+    thread_root_id: str | None
+    correlating_tool_call_id: str | None
+    token_usages: list[TokenUsage]
+    user_prompts: list[UserPrompt]
+    tool_usages: list[ToolUsage]
+    model_thoughts: list[ModelThought]
+    cost: int | None
+
+
+class Interceptions(msgspec.Struct, frozen=True):
+    """One page, newest first. `count` is how many there are on all pages; null where that took too long to count."""
+
+    count: int | None
+    results: list[Interception]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def interception(found: dict[str, Any]) -> Interception:
+    return msgspec.convert(found, Interception)
+
+
+def interceptions(page: Page) -> Interceptions:
+    return Interceptions(page.count, msgspec.convert(page.results, list[Interception]))
