@@ -15,7 +15,7 @@ from aibridge.records import JsonValue
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject, with_whole_surrogates
 
 MAX_KEPT = 16 * 1024 * 1024
-"""How much content (thoughts, arguments) one reply keeps for the record, in characters."""
+"""How much content (thoughts, arguments) one reply keeps for the record, in bytes."""
 
 _ANY = msgspec.json.Decoder()
 
@@ -23,22 +23,27 @@ _ANY = msgspec.json.Decoder()
 class Kept:
     """Texts that grow piece by piece while a stream runs, bounded together. What is too much is not kept."""
 
-    __slots__ = ("_left", "_pieces")
+    __slots__ = ("_left", "_texts")
 
     def __init__(self, limit: int = MAX_KEPT) -> None:
         self._left = limit
-        self._pieces: dict[object, list[str]] = {}
+        # As UTF-8: a list of pieces takes ten times as much, and many streams think at once.
+        self._texts: dict[object, bytearray] = {}
 
     def add(self, key: object, piece: str) -> None:
         if not piece or self._left <= 0:
             return
-        piece = piece[: self._left]
-        self._left -= len(piece)
-        self._pieces.setdefault(key, []).append(piece)
+        encoded = piece.encode("utf-8", "replace")[: self._left]
+        self._left -= len(encoded)
+        text = self._texts.get(key)
+        if text is None:
+            self._texts[key] = bytearray(encoded)
+        else:
+            text += encoded
 
     def take(self, key: object) -> str:
         """The text under `key`, which is forgotten."""
-        return "".join(self._pieces.pop(key, ()))
+        return self._texts.pop(key, b"").decode("utf-8", "ignore")  # the limit may have cut the last letter
 
 
 def request_object(body: bytes, unique: Collection[str]) -> JsonObject:
@@ -163,20 +168,18 @@ def referenced_ids(body: bytes, names: Collection[str], opaque: Collection[str])
         return ()
     found: dict[str, None] = {}
     try:
-        waiting: list[Any] = [_decoded_tolerantly(body, object_pairs_hook=tuple)]
+        waiting: list[tuple[str, Any]] = [("", _decoded_tolerantly(body, object_pairs_hook=tuple))]
     except (ValueError, RecursionError):
         # What cannot be read cannot be checked.
         raise InvalidRequest("the body is not valid JSON") from None
     while waiting:
-        value = waiting.pop()
+        name, value = waiting.pop()
+        if name in names:
+            found.update(dict.fromkeys(_ids(value)))
         if isinstance(value, list):
-            waiting.extend(reversed(value))
+            waiting.extend(("", one) for one in reversed(value))
         elif isinstance(value, tuple):  # an object, as pairs
-            inner = [(name, one) for name, one in value if name not in opaque]
-            for name, one in inner:
-                if name in names:
-                    found.update(dict.fromkeys(_ids(one)))
-            waiting.extend(one for _, one in reversed(inner))
+            waiting.extend(pair for pair in reversed(value) if pair[0] not in opaque)
     return tuple(found)
 
 

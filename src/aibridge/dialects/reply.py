@@ -13,7 +13,7 @@ from typing import Protocol
 from aibridge.dialects.base import Fact, Turn, Unreadable
 from aibridge.dialects.reading import decoded
 from aibridge.errors import Problem
-from aibridge.wire.sse import EventSplitter, Fragment, parse_block
+from aibridge.wire.sse import MAX_EVENT, EventSplitter, Fragment, parse_block
 
 MAX_WHOLE_BODY = 32 * 1024 * 1024
 """The largest blocking answer that is kept for reading, in bytes. A larger one passes unread as it arrives."""
@@ -49,11 +49,13 @@ class StreamedReply:
 
     __slots__ = ("_error_event", "_kept_back", "_reader", "_splitter", "_turn", "_unread", "_withheld", "finished")
 
-    def __init__(self, reader: TurnReader, error_event: Callable[[Problem], bytes]) -> None:
+    def __init__(
+        self, reader: TurnReader, error_event: Callable[[Problem], bytes], *, largest_event: int = MAX_EVENT
+    ) -> None:
         self.finished = False
         self._reader = reader
         self._error_event = error_event
-        self._splitter = EventSplitter()
+        self._splitter = EventSplitter(largest_event)
         self._kept_back = b""  # whole events that may be the end, once the body is over
         self._withheld: list[bytes] = []
         self._turn: Turn | None = None
@@ -138,10 +140,11 @@ class WholeAnswer:
 class WholeReply:
     """A reply that comes in one body: withheld until it has been read, then given out as it came."""
 
-    __slots__ = ("_facts", "_kept", "_passing", "_read", "_size", "_turn")
+    __slots__ = ("_facts", "_kept", "_largest", "_passing", "_read", "_size", "_turn")
 
-    def __init__(self, read: Callable[[bytes], WholeAnswer]) -> None:
+    def __init__(self, read: Callable[[bytes], WholeAnswer], *, largest: int = MAX_WHOLE_BODY) -> None:
         self._read = read
+        self._largest = largest
         self._kept: list[bytes] = []
         self._size = 0
         self._passing = False
@@ -161,7 +164,7 @@ class WholeReply:
             return chunk
         self._kept.append(chunk)
         self._size += len(chunk)
-        if self._size <= MAX_WHOLE_BODY:
+        if self._size <= self._largest:
             return b""
         self._passing = True
         return self.finish()
