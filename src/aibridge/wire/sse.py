@@ -21,8 +21,8 @@ _BOM = b"\xef\xbb\xbf"
 # Two line ends in a row. A CR counts as one only when the next byte is known not to be LF: at the end of what has
 # come it may be the first half of a CRLF, and guessing would make the cut depend on the chunks.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
-# The shape of nearly every event: at most a name, one line of data, LF.
-_USUAL = re.compile(rb"(?:event: ([^\r\n]*)\n)?data: ([^\r\n]*)\n\n")
+# The shape of nearly every event: at most a name, one line of data.
+_USUAL = re.compile(rb"(?:event: ([^\r\n]*+)\r?\n)?data: ([^\r\n]*+)\r?\n\r?\n")
 # The most that can be the beginning of a blank line: CR LF CR, before the LF has come.
 _LONGEST_TAIL = 3
 

@@ -17,11 +17,12 @@ from aibridge.dialects.messages.usage import token_usage
 from aibridge.dialects.reading import Kept, decoded, mapping, text, tool_input
 from aibridge.wire.sse import parse_block
 
-# Deltas that hold nothing for the record: most of a stream. Anything that does not look exactly so is decoded.
+# Deltas that hold nothing for the record: most of a stream, in the spelling of the provider itself. Anything that
+# does not look exactly so, to its last byte, is decoded.
 _PLAIN_DELTA = re.compile(
-    rb'(?:event: content_block_delta\r?\n)?data: \{"type": ?"content_block_delta", ?"index": ?\d++, ?'
-    rb'"delta": ?\{"type": ?"(?:text|signature|citations)_delta"'
-).match
+    rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":\d++,'
+    rb'"delta":\{"type":"(?:text|signature|citations)_delta"[^\r\n]*+\n\n'
+).fullmatch
 
 
 @dataclass(slots=True, eq=False)
