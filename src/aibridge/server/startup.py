@@ -1,7 +1,8 @@
-"""The start of a server: read everything, check everything, then open sockets and serve."""
+"""The start of a server: read everything, check everything, then open sockets and serve, in one process or several."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -13,14 +14,15 @@ from pathlib import Path
 import uvloop
 
 from aibridge.clock import SystemClock, new_id
-from aibridge.server import banner
-from aibridge.server.config import At, load
+from aibridge.server import banner, worker
+from aibridge.server.config import At, Configuration, load
 from aibridge.server.configured_providers import configured_providers
 from aibridge.server.first_keys import first_keys
-from aibridge.server.http.sockets import bind, raise_descriptor_limit
+from aibridge.server.http.sockets import CannotListen, bind, raise_descriptor_limit
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.process import Plan, serve_process
 from aibridge.server.server_secret import server_secret
+from aibridge.server.workers import Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -28,15 +30,42 @@ _log = logging.getLogger(__name__)
 def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | None = None) -> int:
     """Serves until told to stop; the exit status. Raises: what `cli.failures` has words for."""
     configuration = load(file, os.environ, flags)
-    providers = tuple(configured_providers(configuration))
-    secret = server_secret(configuration)
-    plan = Plan(configuration, providers, secret)
-    server = configuration.settings.server
-    log_to_stderr(server.log, [secret.reveal(), *(p.key.reveal() for p in providers if p.key is not None)])
+    plan = planned(configuration)
     for warning in configuration.warnings:
         _log.warning(warning)
     raise_descriptor_limit()
     keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
-    sockets = bind(server.host, server.port) if descriptor is None else [socket.socket(fileno=descriptor)]
-    said = partial(banner.say, plan, keys, sockets[0])
-    return uvloop.run(serve_process(plan, sockets, said))
+    server = configuration.settings.server
+    sockets = bind(server.host, server.port) if descriptor is None else [_given(descriptor)]
+    say = partial(banner.say, plan, keys, sockets[0])
+    if server.workers == 1:
+        return uvloop.run(serve_process(plan, sockets, say))
+    say()  # the sockets listen: who connects now is answered as soon as a worker serves
+    supervisor = Supervisor(
+        partial(worker.command, configuration.file, flags),
+        workers=server.workers,
+        sockets=sockets,
+    )
+    # Not uvloop: its subprocesses know no process groups, and here is nothing to be quick about.
+    asyncio.run(supervisor.run())
+    return 0
+
+
+def planned(configuration: Configuration) -> Plan:
+    """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
+    providers = tuple(configured_providers(configuration))
+    secret = server_secret(configuration)
+    keys = [provider.key.reveal() for provider in providers if provider.key is not None]
+    log_to_stderr(configuration.settings.server.log, [secret.reveal(), *keys])
+    return Plan(configuration, providers, secret)
+
+
+def _given(descriptor: int) -> socket.socket:
+    """A listening socket that whoever started us has opened. Raises: CannotListen."""
+    try:
+        given = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise CannotListen(f"descriptor {descriptor} is no socket ({error.strerror})") from None
+    if given.type != socket.SOCK_STREAM:
+        raise CannotListen(f"descriptor {descriptor} is no socket for connections")
+    return given

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from aibridge.server.cli import configuration, keys, serving, users
+from aibridge.server.cli import configuration, interceptions, keys, serving, users
 
 app = typer.Typer(
     name="aibridge",
@@ -24,6 +24,7 @@ app.command("serve")(serving.serve)
 app.add_typer(configuration.app, name="config")
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
+app.add_typer(interceptions.app, name="interceptions")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

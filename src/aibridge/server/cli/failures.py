@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from aibridge.database.files import DatabaseUnusable
 from aibridge.server.config import Wrong
+from aibridge.server.filters import BadFilter
 from aibridge.server.http.sockets import CannotListen
 from aibridge.server.persons import NotPossible
 from aibridge.server.private_files import PrivateFileUnusable
+from aibridge.server.workers import WorkersFailed
+
+_EXPECTED = (
+    Wrong,
+    NotPossible,
+    DatabaseUnusable,
+    CannotListen,
+    PrivateFileUnusable,
+    WorkersFailed,
+    BadFilter,
+)
 
 
 def in_words(error: Exception) -> str | None:
     """The line; None for what is a fault of ours."""
-    if isinstance(error, (Wrong, NotPossible, DatabaseUnusable, CannotListen, PrivateFileUnusable)):
-        return str(error)
-    return None
+    return str(error) if isinstance(error, _EXPECTED) else None

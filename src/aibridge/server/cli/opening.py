@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aibridge.clock import SystemClock, new_id
+from aibridge.database.files import DatabaseFile
+from aibridge.database.upgrade import bring_up_to_date
 from aibridge.server.config import load
 from aibridge.server.people import People
 from aibridge.server.server_secret import derived_key, server_secret
 from aibridge.server.store import open_people
+
+if TYPE_CHECKING:
+    from aibridge.server.reading import Reading
 
 
 @contextmanager
@@ -19,4 +25,15 @@ def people(config: Path | None) -> Iterator[People]:
     configuration = load(config)
     hash_key = derived_key(server_secret(configuration), "token hashes")
     with open_people(configuration.database, hash_key=hash_key, clock=SystemClock(), ids=new_id) as found:
+        yield found
+
+
+@contextmanager
+def reading(config: Path | None) -> Iterator[Reading]:
+    """What was recorded in the configured database. Raises: Wrong, DatabaseUnusable."""
+    from aibridge.server.reading import Reading
+
+    file = DatabaseFile.at(load(config).database)
+    bring_up_to_date(file)
+    with closing(Reading(file, SystemClock())) as found:
         yield found

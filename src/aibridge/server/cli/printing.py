@@ -33,10 +33,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(visible(cell)) for cell in row))
-    Console(no_color=bool(os.environ.get("NO_COLOR"))).print(drawn)
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")))
+    # As wide as it is: a terminal shows what does not fit on a line of its own, and an id that was cut is no use.
+    console.print(drawn, soft_wrap=True, width=max(console.width, console.measure(drawn).maximum))
 
 
 def moment(when: datetime | None) -> str:

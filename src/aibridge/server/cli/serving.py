@@ -13,11 +13,14 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one (8787).")] = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes serve (1).")] = None,
     fd: Annotated[int | None, typer.Option(help="Serve on this inherited listening socket instead.")] = None,
     log: Annotated[str | None, typer.Option(help="auto, json or text: the form of log lines (auto).")] = None,
 ) -> int:
     """Run the gateway until it is told to stop (SIGTERM, Ctrl-C). What runs then is finished first."""
+    from aibridge.server.config import At
     from aibridge.server.startup import start
 
-    flags = {("server", "host"): host, ("server", "port"): port, ("server", "log"): log}
-    return start(config, {at: value for at, value in flags.items() if value is not None}, descriptor=fd)
+    flags = {"host": host, "port": port, "workers": workers, "log": log}
+    given: dict[At, object] = {("server", name): value for name, value in flags.items() if value is not None}
+    return start(config, given, descriptor=fd)
