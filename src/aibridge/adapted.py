@@ -5,6 +5,8 @@ With one shared key every user could otherwise read every other user's stored re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aibridge.actor import Actor
 from aibridge.dialects.reading import decoded, referenced_ids
 from aibridge.errors import Problem, Refused
@@ -20,8 +22,16 @@ async def checked(route: Route, body: bytes, actor: Actor, conversations: Conver
     if route.rule.adaptation in (None, "count_tokens"):
         return
     names = [*route.params[:1], *referenced_ids(body, _REFERENCES, _OPAQUE)]
-    for stored in names:
-        if await conversations.owner(route.provider.name, stored) != actor.id:
+    await check_owner(route.provider.name, names, actor, conversations)
+
+
+async def check_owner(
+    provider_name: str, stored_ids: Sequence[str], actor: Actor, conversations: ConversationStore
+) -> None:
+    """Raises Refused (404) unless this actor created all of them. Bridged requests keep the same rule."""
+    for stored in stored_ids:
+        if await conversations.owner(provider_name, stored) != actor.id:
+            # The same words for somebody else's and for nobody's: what exists is not told.
             raise Refused(Problem(404, f"no stored object with id {stored[:64]!r} was found"))
 
 

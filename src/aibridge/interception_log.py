@@ -1,14 +1,18 @@
 """What one interception leaves behind: the dialect's facts, stamped with time and ids, go to the recorder.
 
-Every record is stamped once, before the first attempt to keep it.
+Every record is stamped once, before the first attempt to keep it. Which loss matters is the `fail` policy's to say:
+`closed` every one, `usage-only` all but content, `open` none. A loss that matters is raised as RecordingFailed, but
+never before everything else that was to be kept has had its turn.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Literal, assert_never
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, TokenUsage, ToolUse, Unreadable
+from aibridge.errors import RecordingFailed
 from aibridge.ports import Clock, Ids, Recorder
 from aibridge.records import (
     InterceptionRecord,
@@ -20,68 +24,99 @@ from aibridge.records import (
     ToolUsageRecord,
 )
 
+Fail = Literal["closed", "usage-only", "open"]
+
 _MAX_MESSAGE = 1024  # bytes of an error message that are kept
 
 
 class InterceptionLog:
-    """Records one interception: `begin` once, `keep` and `prompt` meanwhile, `end` once."""
+    """Records one interception: `begin` once, `keep` meanwhile, `end` once.
 
-    __slots__ = ("_clock", "_ids", "_interception_id", "_prompt", "_recorder", "_started", "ended", "first_byte")
+    `deadline`: seconds that the start and the end are waited for.
+    """
 
-    def __init__(self, recorder: Recorder, clock: Clock, ids: Ids, interception_id: str, prompt: str | None) -> None:
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_ending",
+        "_fail",
+        "_ids",
+        "_interception_id",
+        "_prompt",
+        "_recorder",
+        "_started",
+        "first_byte",
+    )
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        clock: Clock,
+        ids: Ids,
+        interception_id: str,
+        prompt: str | None,
+        *,
+        fail: Fail,
+        deadline: float,
+    ) -> None:
         self._recorder = recorder
         self._clock = clock
         self._ids = ids
         self._interception_id = interception_id
         self._prompt = prompt
+        self._fail = fail
+        self._deadline = deadline
         self._started = clock.monotonic()
+        self._ending: asyncio.Task[None] | None = None
         self.first_byte: float | None = None
         """Seconds from the start to the first byte of the provider's answer."""
-        self.ended = False
-        """The end is durable."""
 
     async def begin(self, record: InterceptionRecord) -> None:
-        await self._recorder.record_interception(record)
+        """Returns when the start is durable. One that may yet become durable, too late, has been ended.
+
+        Raises: RecordingFailed.
+        """
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._recorder.record_interception(record)
+        except RecordingFailed:
+            if self._fail != "open":
+                raise
+        except TimeoutError:
+            if self._fail != "open":
+                message = f"the start was not durable within {self._deadline:g} s"
+                await self.end("gateway_aborted", status=503, error_type="recording_failed", error_message=message)
+                raise RecordingFailed(message) from None
 
     def saw_first_byte(self) -> None:
         if self.first_byte is None:
             self.first_byte = self._clock.monotonic() - self._started
 
-    async def prompt(self, response_id: str | None) -> None:
-        """Keeps the person's words, once: as soon as the provider's answer has an id, at the end otherwise."""
-        prompt, self._prompt = self._prompt, None
-        if prompt is not None:
-            await self._recorder.record_prompt_usage(
-                PromptUsageRecord(
-                    id=self._ids(),
-                    interception_id=self._interception_id,
-                    provider_response_id=response_id,
-                    prompt=prompt,
-                    created_at=self._clock.now(),
-                )
-            )
+    async def keep(self, facts: Iterable[Fact], response_id: str | None, *, last: bool = False) -> None:
+        """Keeps what can be kept, and with it the prompt: as soon as the answer has an id, at the last otherwise.
 
-    async def keep(self, facts: Iterable[Fact]) -> None:
+        Raises: RecordingFailed.
+        """
+        failed: RecordingFailed | None = None
+        if self._prompt is not None and (last or response_id is not None):
+            prompt, self._prompt = self._prompt, None
+            try:
+                await self._recorder.record_prompt_usage(self._prompt_usage(prompt, response_id))
+            except RecordingFailed as error:
+                failed = error if self._fail == "closed" else None
         for fact in facts:
-            match fact:
-                case TokenUsage():
-                    await self._recorder.record_token_usage(self._token_usage(fact))
-                case ToolUse():
-                    await self._recorder.record_tool_usage(self._tool_usage(fact))
-                case Thought():
-                    await self._recorder.record_model_thought(
-                        ModelThoughtRecord(
-                            id=self._ids(),
-                            interception_id=self._interception_id,
-                            content=fact.content,
-                            source=fact.source,
-                            created_at=self._clock.now(),
-                        )
-                    )
-                case StoredIds() | Unreadable():
-                    pass  # not for the record
-                case _:
-                    assert_never(fact)
+            try:
+                await self._keep(fact)
+            except RecordingFailed as error:
+                if self._fail == "closed" or (self._fail == "usage-only" and isinstance(fact, TokenUsage)):
+                    failed = failed or error
+        if failed is not None:
+            raise failed
+
+    @property
+    def ending(self) -> bool:
+        """The end has been handed to the recorder."""
+        return self._ending is not None
 
     async def end(
         self,
@@ -92,12 +127,15 @@ class InterceptionLog:
         error_message: str | None = None,
         credential_hint: str | None = None,
     ) -> None:
-        """Returns when the end, and with it everything before, is durable."""
-        message = None
-        if error_message is not None:
-            message = error_message.encode("utf-8", "replace")[:_MAX_MESSAGE].decode("utf-8", "ignore")
-        await self._recorder.record_interception_ended(
-            InterceptionRecordEnded(
+        """Returns when the end, and with it everything before, is durable. A second call waits for the first one's.
+
+        Whoever cancels the caller does not cancel the recording. Raises: RecordingFailed, also past the deadline.
+        """
+        if self._ending is None:
+            message = None
+            if error_message is not None:
+                message = error_message.encode("utf-8", "replace")[:_MAX_MESSAGE].decode("utf-8", "ignore")
+            record = InterceptionRecordEnded(
                 interception_id=self._interception_id,
                 ended_at=self._clock.now(),
                 state=state,
@@ -107,8 +145,51 @@ class InterceptionLog:
                 time_to_first_byte=self.first_byte,
                 credential_hint=credential_hint,
             )
+            self._ending = asyncio.get_running_loop().create_task(self._recorder.record_interception_ended(record))
+        ending = self._ending
+        try:
+            await asyncio.wait((ending,), timeout=self._deadline)
+            if not ending.done():
+                ending.cancel()
+                ending.add_done_callback(_look_away)
+                raise RecordingFailed(f"the end was not durable within {self._deadline:g} s")
+            if ending.cancelled():  # with the event loop
+                raise RecordingFailed("the gateway ended before the end was durable")
+            ending.result()
+        except RecordingFailed:
+            if self._fail != "open":
+                raise
+
+    async def _keep(self, fact: Fact) -> None:
+        match fact:
+            case TokenUsage():
+                await self._recorder.record_token_usage(self._token_usage(fact))
+            case ToolUse():
+                await self._recorder.record_tool_usage(self._tool_usage(fact))
+            case Thought():
+                await self._recorder.record_model_thought(self._thought(fact))
+            case StoredIds() | Unreadable():
+                pass  # not for the record
+            case _:
+                assert_never(fact)
+
+    def _prompt_usage(self, prompt: str, response_id: str | None) -> PromptUsageRecord:
+        return PromptUsageRecord(
+            id=self._ids(),
+            interception_id=self._interception_id,
+            provider_response_id=response_id,
+            prompt=prompt,
+            created_at=self._clock.now(),
         )
-        self.ended = True
+
+    def _thought(self, fact: Thought) -> ModelThoughtRecord:
+        return ModelThoughtRecord(
+            id=self._ids(),
+            interception_id=self._interception_id,
+            content=fact.content,
+            source=fact.source,
+            created_at=self._clock.now(),
+        )
 
     def _token_usage(self, fact: TokenUsage) -> TokenUsageRecord:
         return TokenUsageRecord(
@@ -134,3 +215,9 @@ class InterceptionLog:
             input=fact.input,
             created_at=self._clock.now(),
         )
+
+
+def _look_away(given_up: asyncio.Task[None]) -> None:
+    """Nobody waits for this any more, so nobody is to be told that it failed."""
+    if not given_up.cancelled():
+        given_up.exception()

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
-from aibridge import client_apps
+from aibridge import client_apps, failures
+from aibridge.adapted import check_owner
 from aibridge.attribution import identifier
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect, Fact, Reply, Request, StoredIds, Turn
-from aibridge.errors import (
-    AnswerBroken,
-    Header,
-    Problem,
-    RecordingFailed,
-    Refused,
-    UpstreamFailure,
-    UpstreamReset,
-    UpstreamStalled,
-)
-from aibridge.interception_log import InterceptionLog
+from aibridge.errors import AnswerBroken, Header, Problem, RecordingFailed, Refused, UpstreamFailure, UpstreamReset
+from aibridge.failures import Failure
+from aibridge.interception_log import Fail, InterceptionLog
 from aibridge.ports import (
     Clock,
     ConversationStore,
@@ -46,7 +39,7 @@ from aibridge.routes import Route, upstream_url
 
 MAX_ERROR_BODY = 1024 * 1024
 """How much of a provider's error body is relayed, in bytes: it is held while secrets are looked for."""
-_END_DEADLINE = 5.0  # seconds that the last event waits for its record
+_LAST_WORDS_DEADLINE = 5.0  # seconds that a client has to take what went wrong
 _TRAILER_DEADLINE = 1.0  # seconds that a provider has to close after its terminal event
 _INTERCEPTION_ID = b"x-aibridge-interception-id"
 
@@ -62,7 +55,8 @@ class Ports:
     ids: Ids
     scrubber: Scrubber
     attribution_key: bytes = field(repr=False)
-    fail: Literal["closed", "usage-only", "open"] = "closed"
+    fail: Fail = "closed"
+    recording_deadline: float = 5.0  # seconds that the provider, or the last event, waits for its record
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +70,11 @@ class Asked:
     body_was_encoded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why an interception does not complete: what the record says, and what the client is told."""
-
-    state: State
-    problem: Problem
-    error_type: str
-
-
 class Interception:
-    """Runs one interception and answers the client. `run` raises Refused before anything was recorded."""
+    """Runs one interception and answers the client.
+
+    Making one raises Refused. `run` raises RecordingFailed before the provider was asked, AnswerBroken after.
+    """
 
     def __init__(self, ports: Ports, asked: Asked, writer: ReplyWriter, interruption: Interruption) -> None:
         self._ports = ports
@@ -97,7 +85,15 @@ class Interception:
         self._request: Request = asked.dialect.parse(asked.body)
         self._credential, self._refusal = self._authorised()
         self.id = ports.ids()
-        self._log = InterceptionLog(ports.recorder, ports.clock, ports.ids, self.id, self._request.prompt)
+        self._log = InterceptionLog(
+            ports.recorder,
+            ports.clock,
+            ports.ids,
+            self.id,
+            self._request.prompt,
+            fail=ports.fail,
+            deadline=ports.recording_deadline,
+        )
         self._headers: Sequence[Header] = ((_INTERCEPTION_ID, self.id.encode()),)
         self._reply: Reply | None = None
         self._streaming_reply = False
@@ -113,41 +109,37 @@ class Interception:
             )
         try:
             await self._log.begin(self._record(upstream_user))
-        except RecordingFailed:
-            if self._ports.fail != "open":
-                raise Refused(Problem(503, "this request cannot be recorded at the moment")) from None
-        try:
             await self._run_recorded(upstream_user)
         except asyncio.CancelledError:
-            # The host cancelled us. The end is kept all the same; it is idempotent, so a second one is harmless.
-            reason = self._interruption.reason or "gateway_aborted"
-            await asyncio.shield(self._conclude(_Failure(reason, Problem(503, "the request was cancelled"), reason)))
+            # The host cancelled us, and nobody will be answered. The end is kept all the same.
+            failure = failures.cancelled(self._interruption.reason)
+            await _to_its_end(self._conclude(failure, told=self._writer.status))
             raise
-        except AnswerBroken:
+        except (AnswerBroken, RecordingFailed):  # the latter before the provider was asked
             raise
         except Exception:
             # A fault of ours. The edge of the house reports it; here it must not leave an interception open.
-            await self._conclude(_Failure("gateway_aborted", Problem(500, "internal error"), "internal_error"))
+            failure = failures.internal_error()
+            await self._conclude(failure, told=self._writer.status or failure.problem.status)
+            with contextlib.suppress(AnswerBroken):
+                await self._say(failure.problem)
             raise
 
     async def _run_recorded(self, upstream_user: str | None) -> None:
         try:
             async with self._interruption:
-                if self._refusal is None:
-                    self._refusal = await self._forbidden()
-                if self._refusal is not None:
-                    await self._fail(_Failure("rejected", self._refusal, "rejected"))
-                    return
+                await self._check_rules()
+                if self._writer.gone:  # nobody waits, and nothing was spent yet
+                    raise Interrupted("client_gone")
                 await self._ask(upstream_user)
         except UpstreamFailure as error:
-            await self._fail(_upstream_failure(error))
+            await self._fail(failures.upstream_failure(error))
         except RecordingFailed:
-            await self._fail(_unrecordable())
+            await self._fail(failures.unrecordable())
         except Interrupted as interrupted:
-            problem = Problem(503, "the gateway is shutting down")
-            await self._fail(_Failure(interrupted.reason, problem, interrupted.reason))
+            await self._fail(failures.interrupted(interrupted.reason))
         except Refused as refused:
-            await self._fail(_Failure("rejected", refused.problem, "rejected"))
+            await self._fail(failures.rejected(refused.problem))
 
     # -- before the provider is asked ------------------------------------------------------------------
 
@@ -160,16 +152,17 @@ class Interception:
                 raise
             return Credential(kind="byok", hint="...", header=None), refused.problem
 
-    async def _forbidden(self) -> Problem | None:
-        """A rule of ours that this request breaks, if any."""
+    async def _check_rules(self) -> None:
+        """Raises: Refused, for what this request must not do."""
+        if self._refusal is not None:
+            raise Refused(self._refusal)
         if self._request.background:
-            return Problem(501, "background responses are not supported by this gateway; set background to false")
+            raise Refused(
+                Problem(501, "background responses are not supported by this gateway; set background to false")
+            )
         if self._credential.kind == "centralized":
-            for stored in self._request.references:
-                if await self._ports.conversations.owner(self._provider.name, stored) != self._asked.identity.actor.id:
-                    # The same words for somebody else's and for nobody's: what exists is not told.
-                    return Problem(404, f"no stored object with id {stored[:64]!r} was found")
-        return None
+            actor, ports = self._asked.identity.actor, self._ports
+            await check_owner(self._provider.name, self._request.references, actor, ports.conversations)
 
     def _record(self, upstream_user: str | None) -> InterceptionRecord:
         asked, request, provider = self._asked, self._request, self._provider
@@ -236,13 +229,13 @@ class Interception:
                 self._log.saw_first_byte()
             data = reply.receive(chunk)
             if facts := reply.facts():
-                await self._keep(facts, reply)
+                await self._keep(facts)
             if writer.status is None and (data or self._streaming_reply):
                 await writer.start(response.status, self._client_headers(response))
             if data:
                 await writer.send(data)
         turn = reply.end_turn()
-        await self._keep(reply.facts(), reply)
+        await self._keep(reply.facts(), last=True)
         if turn.outcome == "cut":
             raise UpstreamReset("the provider's answer ended before it was complete")
         # From here on the client has its answer coming: it no longer matters whether it waits for it.
@@ -260,7 +253,7 @@ class Interception:
         else:
             kept = await self._end(state, status=status)
         if not kept:
-            await self._say(_unrecordable().problem)
+            await self._say(failures.unrecordable().problem)
         elif writer.status is None:
             await writer.answer(status, self._client_headers(response), reply.finish())
         elif response.at_end:
@@ -282,86 +275,94 @@ class Interception:
 
     async def _relay_error(self, response: UpstreamResponse) -> None:
         """The provider refused: its status, headers and body are the client's answer."""
-        body = b""
-        while len(body) < MAX_ERROR_BODY and (chunk := await response.read()):
+        read = bytearray()
+        while len(read) < MAX_ERROR_BODY and (chunk := await response.read()):
             self._log.saw_first_byte()
-            body += chunk
-        body = self._ports.scrubber.scrub(body[:MAX_ERROR_BODY], *self._credential.secrets)
+            read += chunk
+        body = self._ports.scrubber.scrub(bytes(read[:MAX_ERROR_BODY]), *self._credential.secrets)
         error_type, message = self._asked.dialect.read_error(body)
         error_type = error_type or f"http_{response.status}"
         if self._credential.kind == "centralized" and response.status in (401, 403):
             # Passed on, it would make the client drop its own login, which is fine.
             problem = Problem(502, f"the provider refused the gateway's own credential (HTTP {response.status})")
-            await self._fail(_Failure("upstream_error", problem, error_type))
+            await self._fail(Failure("upstream_error", problem, error_type))
             return
         self._interruption.disarm()
+        await self._keep((), last=True)
         if await self._end("upstream_error", error_type, message, status=response.status):
             await self._writer.answer(response.status, self._client_headers(response), body)
         else:
-            await self._say(_unrecordable().problem)
+            await self._say(failures.unrecordable().problem)
 
     # -- the record ------------------------------------------------------------------------------------
 
-    async def _keep(self, facts: Sequence[Fact], reply: Reply) -> None:
+    async def _keep(self, facts: Sequence[Fact], *, last: bool = False) -> None:
         """Facts become records; ids get their owner before the client can see them."""
-        if reply.response_id is not None:
-            await self._log.prompt(reply.response_id)
+        await self._log.keep(facts, self._reply.response_id if self._reply is not None else None, last=last)
         for fact in facts:
             if isinstance(fact, StoredIds) and self._credential.kind == "centralized":
                 await self._ports.conversations.own(self._provider.name, fact.ids, self._asked.identity.actor.id)
-        try:
-            await self._log.keep(facts)
-        except RecordingFailed:
-            if self._ports.fail != "open":
-                raise
 
     async def _end(
-        self, state: State, error_type: str | None = None, message: str | None = None, *, status: int | None = None
+        self, state: State, error_type: str | None = None, message: str | None = None, *, status: int | None
     ) -> bool:
         """Makes the end durable. False: it is not, and the client must not believe that the request is on record."""
         try:
-            async with asyncio.timeout(_END_DEADLINE):
-                await self._log.prompt(self._reply.response_id if self._reply is not None else None)
-                await self._log.end(
-                    state,
-                    status=status if status is not None else self._writer.status,
-                    error_type=error_type,
-                    error_message=message,
-                    credential_hint=self._credential.hint,
-                )
-        except (RecordingFailed, TimeoutError):
-            return self._ports.fail == "open"
+            await self._log.end(
+                state,
+                status=status,
+                error_type=error_type,
+                error_message=message,
+                credential_hint=self._credential.hint,
+            )
+        except RecordingFailed:
+            return False
         return True
 
-    async def _fail(self, failure: _Failure) -> None:
+    async def _fail(self, failure: Failure) -> None:
         """Ends an interception that does not complete: what is known is kept, then the client is told."""
-        said = await self._conclude(failure)
+        self._interruption.disarm()
+        silent = failure.state == "client_gone"
+        told = self._writer.status if silent else self._writer.status or failure.problem.status
+        said = await self._conclude(failure, told=told)
         if said and self._writer.status is not None and self._reply is not None:
             await self._writer.end(self._reply.finish())
-        elif failure.state != "client_gone":
+        elif not silent:
             await self._say(failure.problem)
 
-    async def _conclude(self, failure: _Failure) -> bool:
-        """Keeps what is known and ends the record. True: the provider had said itself what went wrong."""
-        if self._log.ended:
-            return False
-        self._interruption.disarm()
-        status = self._writer.status or failure.problem.status
-        reply, said = self._reply, False
-        told = None if failure.state == "client_gone" and self._writer.status is None else status
-        state, error_type, message = failure.state, failure.error_type, failure.problem.message
-        if reply is not None:
-            turn = reply.end_turn()
-            if turn.outcome == "failed":  # why the answer then broke off, or nobody waited for it, matters less
-                said, state = True, "upstream_error"
-                error_type, message = turn.error_type or "error", turn.error_message or message
-            with contextlib.suppress(RecordingFailed):  # the end will say so
-                await self._keep(reply.facts(), reply)
-        await self._end(state, error_type, self._scrubbed(message), status=told)
+    async def _conclude(self, failure: Failure, *, told: int | None) -> bool:
+        """The record's end, whatever else fails. `told` is the status that the client was, or will be, answered.
+
+        True: the provider had said itself what went wrong.
+        """
+        state, error_type, message, said = failure.state, failure.error_type, failure.problem.message, False
+        try:
+            if self._reply is not None:
+                turn = self._reply.end_turn()
+                if turn.outcome == "failed":  # why the answer then broke off, or nobody waited for it, matters less
+                    said, state = True, "upstream_error"
+                    error_type, message = turn.error_type or "error", turn.error_message or message
+            if not self._log.ending:
+                async with asyncio.timeout(self._ports.recording_deadline):
+                    await self._keep(self._reply.facts() if self._reply is not None else (), last=True)
+        except (RecordingFailed, TimeoutError):
+            pass  # the end will say so
+        finally:
+            await self._end(state, error_type, self._scrubbed(message), status=told)
         return said
 
     async def _say(self, problem: Problem) -> None:
-        """Tells the client what went wrong, in the dialect's words: as an answer, or in the midst of a stream."""
+        """Tells the client what went wrong, in the dialect's words. Raises: AnswerBroken when there is no way to."""
+        try:
+            async with asyncio.timeout(_LAST_WORDS_DEADLINE):
+                await self._tell(problem)
+        except TimeoutError:
+            raise AnswerBroken("the client does not read its answer") from None
+
+    async def _tell(self, problem: Problem) -> None:
+        """As an answer, or in the midst of a stream."""
+        if self._writer.ended:
+            return
         if self._writer.status is None:
             body = self._asked.dialect.error_body(problem, self.id)
             headers = [(b"content-type", b"application/json"), *problem.headers, *self._headers]
@@ -381,15 +382,12 @@ class Interception:
         return scrubbed.decode("utf-8", "replace")
 
 
-def _upstream_failure(error: UpstreamFailure) -> _Failure:
-    if isinstance(error, UpstreamStalled):
-        return _Failure("upstream_stalled", Problem(504, str(error)), "timeout")
-    return _Failure("upstream_error", Problem(502, str(error)), "connection_error")
-
-
-def _unrecordable() -> _Failure:
-    problem = Problem(503, "the record of this request could not be kept; the answer was withheld")
-    return _Failure("gateway_aborted", problem, "recording_failed")
+async def _to_its_end(work: Coroutine[Any, Any, object]) -> None:
+    """Waits for `work`, however often the waiter is cancelled: some hosts cancel until it gives up."""
+    task = asyncio.get_running_loop().create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
 
 
 def _is_event_stream(headers: Sequence[Header]) -> bool:
