@@ -9,6 +9,8 @@ from datetime import datetime
 
 import msgspec
 
+_WIDEST = 1000  # columns of a terminal
+
 
 def as_json(value: object) -> None:
     """One JSON document, indented; times in RFC 3339."""
@@ -33,14 +35,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    plain = bool(os.environ.get("NO_COLOR"))
+    drawn = Table(box=None, pad_edge=False, header_style="" if plain else "bold")
     for column in columns:
         drawn.add_column(column, no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(visible(cell)) for cell in row))
-    console = Console(no_color=bool(os.environ.get("NO_COLOR")))
-    # As wide as it is: a terminal shows what does not fit on a line of its own, and an id that was cut is no use.
-    console.print(drawn, soft_wrap=True, width=max(console.width, console.measure(drawn).maximum))
+    # As wide as it is: a terminal goes on in its next line with what does not fit, and half an id is no use.
+    console = Console(no_color=plain, width=_WIDEST)
+    console.print(drawn, crop=False)
 
 
 def moment(when: datetime | None) -> str:
