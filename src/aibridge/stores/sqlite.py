@@ -38,20 +38,20 @@ class SqliteConversationStore:
         self._owners: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def own(self, provider_name: str, ids: Sequence[str], actor_id: str) -> None:
+        if not ids:
+            return
+        if any(len(stored_id) > _LONGEST or not stored_id.isascii() for stored_id in ids):
+            raise RecordingFailed("an id of the provider's is not one that can be kept")
         now = as_text(self._clock.now())
-        last: asyncio.Future[None] | None = None
-        for stored_id in ids:
-            if len(stored_id) > _LONGEST:
-                raise RecordingFailed("the provider's id is too long to be kept")
-            last = asyncio.get_running_loop().create_future()
-            row = (provider_name, stored_id, actor_id, now)
-            self._writer.put(Entry(_OWNED, partial(tuple, row), _SIZE, last))
-        if last is not None:
-            # One batch holds them all, or an earlier one does: when the last is durable, so are the others.
-            try:
-                await asyncio.wait_for(last, _PATIENCE)
-            except TimeoutError:
-                raise RecordingFailed(f"the owner of a stored id was not durable within {_PATIENCE:g} s") from None
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entries = [Entry(_OWNED, partial(tuple, (provider_name, one, actor_id, now)), _SIZE) for one in ids]
+        entries[-1].waiter = durable  # when the last is durable, so are those before it
+        for entry in entries:
+            self._writer.put(entry)
+        try:
+            await asyncio.wait_for(durable, _PATIENCE)
+        except TimeoutError:
+            raise RecordingFailed(f"the owner of a stored id was not durable within {_PATIENCE:g} s") from None
 
     async def owner(self, provider_name: str, stored_id: str) -> str | None:
         key = (provider_name, stored_id)
