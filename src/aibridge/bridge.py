@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -42,8 +43,9 @@ class ScopeAuthenticator:
     async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
         actor = actor_of(scope)
         if actor is None:
-            raise Refused(Problem(401, "nobody is signed in", headers=[(b"x-should-retry", b"false")]))
-        return Identity(actor, scope["headers"], scope.get("query_string", b""))
+            headers = [(b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false")]
+            raise Refused(Problem(401, "nobody is signed in", headers=headers))
+        return Identity(actor, list(scope["headers"]), scope.get("query_string", b""))
 
 
 class RequestBridge:
@@ -63,7 +65,8 @@ class RequestBridge:
         max_concurrency: how many requests may run at once; 0 for no limit.
         on_disconnect: when a client hangs up, `cancel` the upstream, or `drain` it for exact usage.
         drain_reading: how long `drain` reads on, in seconds.
-        fail: `closed` answers 503 when a record cannot be kept, `open` serves on.
+        closing: how long leaving the block waits for what it has ended, before it cancels it, in seconds.
+        fail: `closed` answers 503 when a record cannot be kept, `usage-only` does without content, `open` serves on.
 
     Raises:
         ValueError: a setting cannot be.
@@ -85,6 +88,7 @@ class RequestBridge:
         max_concurrency: int = 0,
         on_disconnect: Literal["cancel", "drain"] = "cancel",
         drain_reading: float = 30.0,
+        closing: float = 15.0,  # 10 for records, 5 for the client to take what went wrong
         fail: Literal["closed", "usage-only", "open"] = "closed",
     ) -> None:
         self._routes = RouteTable(providers, prefixes=prefixes)
@@ -104,7 +108,8 @@ class RequestBridge:
         self._max_concurrency = max_concurrency
         self._on_disconnect = on_disconnect
         self._drain_reading = drain_reading
-        self._running: dict[Interruption, str | None] = {}  # with the id of the credential that let it in
+        self._closing = closing
+        self._running: set[_Run] = set()
         self._idle: asyncio.Event | None = None
         self._state: Literal["new", "open", "draining", "closed"] = "new"
 
@@ -121,7 +126,14 @@ class RequestBridge:
     ) -> None:
         self.start_draining()
         self.abort()
-        await self.drained()
+        try:
+            async with asyncio.timeout(self._closing):
+                await self.drained()
+        except TimeoutError:
+            # What still runs waits for somebody who does not read, or for a door that hangs.
+            for run in self._running:
+                run.task.cancel()
+            await self.drained()
         self._state = "closed"
         await self._upstream.close()
 
@@ -142,19 +154,19 @@ class RequestBridge:
 
     def abort(self) -> None:
         """Ends what is running: each stream with an error in its dialect, each record as `gateway_aborted`."""
-        for interruption in list(self._running):
-            interruption.interrupt("gateway_aborted")
+        for run in self._running:
+            run.interruption.interrupt("gateway_aborted")
 
     @property
     def credentials_in_use(self) -> set[str]:
         """The ids of the credentials (`Identity.credential_id`) that let in what is running."""
-        return {credential_id for credential_id in self._running.values() if credential_id is not None}
+        return {run.credential_id for run in self._running if run.credential_id is not None}
 
     def abort_credential(self, credential_id: str) -> None:
         """Ends, as `abort` does, what this credential let in: it was revoked, or its owner was."""
-        for interruption, let_in_by in list(self._running.items()):
-            if let_in_by == credential_id:
-                interruption.interrupt("gateway_aborted")
+        for run in self._running:
+            if run.credential_id == credential_id:
+                run.interruption.interrupt("gateway_aborted")
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -171,7 +183,6 @@ class RequestBridge:
 
     async def _http(self, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter) -> None:
         errors = MESSAGES
-        interruption = Interruption()
         try:
             route = self._routes.find(scope["method"], raw_path_of(scope))
             if route is None:  # a probe: Claude Code asks so whether anybody is there
@@ -179,11 +190,11 @@ class RequestBridge:
                 return
             errors = route.errors
             self._admit()
-            self._enter(interruption)
+            run = self._enter()
             try:
-                await self._routed(route, scope, receive, writer, interruption)
+                await self._routed(route, scope, receive, writer, run)
             finally:
-                self._leave(interruption)
+                self._leave(run)
         except Refused as refused:
             dialect = refused.dialect if isinstance(refused, NoRoute) else None
             await _answer(writer, dialect or errors, refused.problem)
@@ -195,27 +206,36 @@ class RequestBridge:
             raise
         except Exception:  # noqa: BLE001  the edge of the house: a fault of ours becomes a 500, not a traceback
             _LOG.exception("request failed")
+            if writer.ended:
+                return
             if writer.status is not None:
                 raise AnswerBroken("internal error") from None
             await _answer(writer, errors, Problem(500, "internal error"))
 
     async def _routed(
-        self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, interruption: Interruption
+        self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, run: _Run
     ) -> None:
-        identity = await self._authenticator.authenticate(scope)
-        self._running[interruption] = identity.credential_id
-        body = await self._body(scope, receive)
+        try:
+            async with run.interruption:
+                identity = await self._authenticator.authenticate(scope)
+                run.credential_id = identity.credential_id
+                body = await self._body(scope, receive)
+        except Interrupted:
+            raise _ended_by_us() from None
         dialect = route.rule.dialect
+        coding = None
+        if dialect is not None or route.rule.adaptation is not None:  # somebody reads it
+            coding = _coding(identity.headers)
+            if coding is not None:
+                body = self._decoded(coding, body)
         if dialect is None:
-            asked = PassthroughRequest(route, scope["method"], identity, body, scope)
-            await self._watched(receive, writer, interruption, self._pass(asked, writer, interruption))
-            return
-        coding = _coding(identity.headers)
-        if coding is not None:
-            body = self._decoded(coding, body)
-        intercepted = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
-        interception = Interception(self._ports, intercepted, writer, interruption)
-        await self._watched(receive, writer, interruption, interception.run())
+            passing = PassthroughRequest(route, scope["method"], identity, body, scope, coding is not None)
+            await self._watched(receive, writer, run.interruption, self._pass(passing, writer, run.interruption))
+        else:
+            asked = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
+            interception = Interception(self._ports, asked, writer, run.interruption)
+            drains = self._on_disconnect == "drain"
+            await self._watched(receive, writer, run.interruption, interception.run(), drains=drains)
 
     async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
         try:
@@ -230,28 +250,38 @@ class RequestBridge:
         except Interrupted as interrupted:
             if interrupted.reason == "gateway_aborted":
                 if writer.status is not None:
-                    raise AnswerBroken("the gateway is shutting down") from None
-                raise Refused(Problem(503, "the gateway is shutting down")) from None
+                    raise AnswerBroken("the gateway ended this request") from None
+                raise _ended_by_us() from None
 
     async def _watched(
-        self, receive: Receive, writer: ReplyWriter, interruption: Interruption, work: Coroutine[Any, Any, None]
+        self,
+        receive: Receive,
+        writer: ReplyWriter,
+        interruption: Interruption,
+        work: Coroutine[Any, Any, None],
+        *,
+        drains: bool = False,
     ) -> None:
-        """Runs `work` while watching for the client to hang up."""
+        """Runs `work` while watching for the client to hang up. `drains`: then it may go on for a while."""
+        loop = asyncio.get_running_loop()
+        enough: asyncio.TimerHandle | None = None
 
         def gone() -> None:
+            nonlocal enough
             writer.abandon()
-            if self._on_disconnect == "drain":
-                loop.call_later(self._drain_reading, interruption.interrupt, "client_gone")
+            if drains:
+                enough = loop.call_later(self._drain_reading, interruption.interrupt, "client_gone")
             else:
                 interruption.interrupt("client_gone")
 
-        loop = asyncio.get_running_loop()
         watcher = loop.create_task(watch_disconnect(receive, gone))
         try:
             await work
         finally:
             watcher.cancel()
             await asyncio.wait([watcher])
+            if enough is not None:
+                enough.cancel()
 
     # -- bodies and bounds -----------------------------------------------------------------------------
 
@@ -262,13 +292,17 @@ class RequestBridge:
         if self._max_concurrency and len(self._running) >= self._max_concurrency:
             raise Refused(Problem(503, "the gateway is at its limit of requests", headers=[(b"retry-after", b"1")]))
 
-    def _enter(self, interruption: Interruption) -> None:
-        self._running[interruption] = None
+    def _enter(self) -> _Run:
+        task = asyncio.current_task()
+        assert task is not None
+        run = _Run(task)
+        self._running.add(run)
         if self._idle is not None:
             self._idle.clear()
+        return run
 
-    def _leave(self, interruption: Interruption) -> None:
-        del self._running[interruption]
+    def _leave(self, run: _Run) -> None:
+        self._running.discard(run)
         if not self._running and self._idle is not None:
             self._idle.set()
 
@@ -318,6 +352,19 @@ class RequestBridge:
                 return
 
 
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A request that is running, from before it is known whose it is."""
+
+    task: asyncio.Task[Any]
+    interruption: Interruption = field(default_factory=Interruption)
+    credential_id: str | None = None  # of what let it in
+
+
+def _ended_by_us() -> Refused:
+    return Refused(Problem(503, "the gateway ended this request"))
+
+
 class _ClientLeft(Exception):
     """The client hung up before its request was whole."""
 
@@ -346,6 +393,6 @@ async def _refuse_websocket(scope: Mapping[str, Any], receive: Receive, send: Se
         return
     status = 426 if scope["path"].rstrip("/").endswith("/responses") else 501
     body = CHAT_COMPLETIONS.error_body(Problem(status, "WebSocket connections are not supported; use POST"), None)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", b"application/json"), NOSNIFF, (b"content-length", str(len(body)).encode())]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})

@@ -32,6 +32,7 @@ class PassthroughRequest:
     identity: Identity
     body: bytes
     scope: Mapping[str, Any]
+    body_was_encoded: bool = False
 
 
 async def pass_through(
@@ -54,6 +55,7 @@ async def pass_through(
         actor=asked.identity.actor,
         bridged=False,
         scope=asked.scope,
+        body_was_encoded=asked.body_was_encoded,
     )
     timeouts = UpstreamTimeouts(provider.connect_timeout, provider.blocking_first_byte_timeout, provider.stall_timeout)
     url = upstream_url(asked.route, asked.identity.query)

@@ -29,13 +29,16 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """An async block that `interrupt` ends, raising Interrupted from it. The first reason counts."""
+    """An async block that `interrupt` ends, raising Interrupted from it. The first reason counts.
+
+    It may be entered again, and is not entered at all once there is a reason.
+    """
 
     __slots__ = ("_active", "_timeout", "reason")
 
     def __init__(self) -> None:
         self.reason: InterruptReason | None = None
-        self._timeout = asyncio.timeout(None)
+        self._timeout: asyncio.Timeout
         self._active = False
 
     def interrupt(self, reason: InterruptReason) -> None:
@@ -52,10 +55,11 @@ class Interruption:
                 self._timeout.reschedule(None)
 
     async def __aenter__(self) -> None:
+        if self.reason is not None:
+            raise Interrupted(self.reason)
+        self._timeout = asyncio.timeout(None)
         await self._timeout.__aenter__()
         self._active = True
-        if self.reason is not None:
-            self._expire()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -121,7 +125,9 @@ class ReplyWriter:
 
 async def watch_disconnect(receive: Receive, on_gone: Callable[[], None]) -> None:
     """Calls `on_gone` when the client hangs up. The request body must have been read."""
-    while True:
-        if (await receive())["type"] == "http.disconnect":
-            on_gone()
-            return
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except OSError:  # some servers say it so
+        pass
+    on_gone()
