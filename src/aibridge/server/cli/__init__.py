@@ -21,6 +21,7 @@ app = typer.Typer(
     help="A gateway between AI clients and model providers that keeps a record of what passes.",
 )
 app.command("serve")(serving.serve)
+app.command("demo")(serving.demo)
 app.add_typer(configuration.app, name="config")
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")

@@ -24,3 +24,13 @@ def serve(
     flags = {"host": host, "port": port, "workers": workers, "log": log}
     given: dict[At, object] = {("server", name): value for name, value in flags.items() if value is not None}
     return start(config, given, descriptor=fd)
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the table of what was recorded.")] = False,
+    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one (8787).")] = None,
+) -> int:
+    """Try the gateway without a key and without a network, in front of a simulated provider."""
+    from aibridge.server.demo.cli import run
+
+    return run(port, once=once)

@@ -1,0 +1,70 @@
+"""What was recorded, as a table for a person: one line for each interception, oldest first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_COLUMNS = (
+    "PERSON",
+    "CLIENT",
+    "MODEL",
+    "PROMPT",
+    "IN",
+    "OUT",
+    "CACHE READ",
+    "CACHE WRITE",
+    "TOOLS",
+    "THOUGHTS",
+    "SESSION",
+)
+_NUMBERS = frozenset({"IN", "OUT", "CACHE READ", "CACHE WRITE"})
+_LONGEST = 60  # characters of a prompt or a thought
+_WIDTH = 200  # where nothing is known about the screen
+_NONE = "-"
+
+
+def print_records(interceptions: Sequence[Mapping[str, Any]]) -> None:
+    """Prints `interceptions`, dicts as `Reading` gives them."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in _COLUMNS:
+        drawn.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
+    for interception in interceptions:
+        drawn.add_row(*(Text(cell) for cell in cells(interception)))
+    width = None if sys.stdout.isatty() else _WIDTH
+    Console(width=width, no_color=bool(os.environ.get("NO_COLOR")), highlight=False).print(drawn)
+
+
+def cells(interception: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line, in the order of the columns."""
+    usages = interception["token_usages"]
+    tokens = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    return (
+        interception["initiator"]["username"] or interception["initiator"]["id"],
+        interception["client"],
+        interception["model"],
+        _joined(prompt["prompt"] for prompt in interception["user_prompts"]),
+        *(str(sum(usage[name] for usage in usages)) for name in tokens),
+        _joined(call["tool"] for call in interception["tool_usages"]),
+        _joined(thought["content"] for thought in interception["model_thoughts"]),
+        _short(interception["session_id"]),
+    )
+
+
+def _joined(texts: Iterable[str | None]) -> str:
+    text = ", ".join(" ".join(text.split()) for text in texts if text)
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return (text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...") or _NONE
+
+
+def _short(session: str | None) -> str:
+    """A session's name; of an id of ours the end, for such ids of one minute begin alike."""
+    if session is None:
+        return _NONE
+    return session if len(session) <= 16 else f"...{session[-8:]}"
