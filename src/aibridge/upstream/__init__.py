@@ -94,6 +94,8 @@ class Opening:
             raise UpstreamUnreachable(
                 f"the TLS connection to the provider failed ({error.reason or 'error'})"
             ) from None
+        except UnicodeError:  # of a host name that is none (an empty or too long part)
+            raise UpstreamUnreachable("the provider's host name cannot be resolved") from None
         except OSError as error:
             raise UpstreamUnreachable(_in_words(error)) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from aibridge.errors import Header, UpstreamFailure, UpstreamReset
 from aibridge.wire.content_coding import CODINGS, Decoder, TooLarge, Undecodable
@@ -17,8 +17,19 @@ class Answer:
     """See `aibridge.ports.UpstreamResponse`."""
 
     __slots__ = (
-        "_chunks", "_decode", "_decoder", "_ended", "_error", "_loop", "_resume", "_size", "_waiter", "headers", "status",
-    )  # fmt: skip
+        "_chunks",
+        "_decode",
+        "_decoder",
+        "_ended",
+        "_error",
+        "_loop",
+        "_pieces",
+        "_resume",
+        "_size",
+        "_waiter",
+        "headers",
+        "status",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, resume: Callable[[], None], *, decode: bool) -> None:
         self.status = 0
@@ -27,6 +38,7 @@ class Answer:
         self._resume = resume  # lets the connection read on
         self._decode = decode
         self._decoder: Decoder | None = None
+        self._pieces: Iterator[bytes] | None = None
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._ended = False
@@ -44,28 +56,42 @@ class Answer:
 
     async def read(self) -> bytes:
         while True:
+            if self._pieces is not None and (piece := self._next_piece()):
+                return piece
             if self._chunks:
                 chunk = self._next()
                 if self._decoder is None:
                     return chunk
-                if decoded := _decoded(self._decoder, chunk):
-                    return decoded
+                self._pieces = self._decoder.pieces(chunk)
             elif self._error is not None:
                 raise self._error
             elif self._ended:
+                if self._decoder is not None and self._decoder.cut:
+                    raise UpstreamReset("the provider's answer ended before it was complete")
                 return b""
             else:
                 await self._wait()
 
     @property
     def at_end(self) -> bool:
-        return self._ended and not self._chunks
+        return self._ended and not self._chunks and self._pieces is None
+
+    def _next_piece(self) -> bytes:
+        """What the last chunk decodes to, a bounded piece at a time: a little may be a lot. b"": that was all."""
+        assert self._pieces is not None
+        try:
+            piece = next(self._pieces, b"")
+        except (Undecodable, TooLarge):
+            raise UpstreamReset("the provider's answer cannot be decompressed") from None
+        if not piece:
+            self._pieces = None
+        return piece
 
     def _next(self) -> bytes:
         """All that has come, in one piece: a reader that is behind catches up with one call."""
         chunk = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        if self._size > HIGH_WATER:
+        if self._size > HIGH_WATER and not self._ended:  # after its end the connection serves others
             self._resume()
         self._size = 0
         return chunk
@@ -109,10 +135,3 @@ class Answer:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _decoded(decoder: Decoder, chunk: bytes) -> bytes:
-    try:
-        return decoder.decode(chunk)
-    except (Undecodable, TooLarge):
-        raise UpstreamReset("the provider's answer cannot be decompressed") from None

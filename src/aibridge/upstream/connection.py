@@ -56,7 +56,6 @@ class Connection(asyncio.Protocol):
         self._until_closed = True
         self._complete = False
         self._paused = False
-        self._began = False  # a byte of the answer has come
         self._timeouts = timeouts
         self._deadline: float | None = deadline  # of the first byte of the body; None once it came
         self._last = self._loop.time()
@@ -75,6 +74,11 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and self._transport is not None and answer in (None, self._answer):
             self._release()
             self._transport.abort()
+
+    def break_off(self) -> None:
+        """Ends the connection, and with an error the answer that is under way."""
+        self._fail("the gateway closed its connections")
+        self.close()
 
     def close(self) -> None:
         if self._transport is not None:
@@ -96,7 +100,6 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._last = self._loop.time()
-        self._began = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -123,6 +126,10 @@ class Connection(asyncio.Protocol):
         self._on_closed(self)
 
     # -- httptools -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("more than was asked for")  # would be taken for the answer to the next request
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)

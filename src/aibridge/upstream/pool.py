@@ -53,8 +53,7 @@ class Pool:
             self._sweep.cancel()
         self._idle.clear()
         for connection in list(self._all):
-            connection.abandon()
-            connection.close()
+            connection.break_off()
         await asyncio.sleep(0)  # lets the transports close their sockets
 
     def _release(self, connection: Connection) -> None:
