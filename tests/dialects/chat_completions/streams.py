@@ -101,7 +101,8 @@ def _choice(draw: st.DrawFn, index: int) -> tuple[list[dict[str, Any]], str, str
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     reasoning = draw(st.lists(words, max_size=2))
     said = draw(st.lists(words, max_size=5))
-    deltas += [{"content": None, "reasoning_content": piece} for piece in reasoning]
+    nothing = draw(st.sampled_from([None, ""]))
+    deltas += [{"content": nothing, "reasoning_content": piece} for piece in reasoning]
     deltas += [{"content": piece} for piece in said]
     uses: list[ToolUse] = []
     for number in range(draw(st.integers(0, 2))):
@@ -114,7 +115,10 @@ def _choice(draw: st.DrawFn, index: int) -> tuple[list[dict[str, Any]], str, str
             "type": "function",
             "function": {"name": "look", "arguments": text[:cut]},
         }
-        deltas += [{"tool_calls": [start]}, {"tool_calls": [{"index": number, "function": {"arguments": text[cut:]}}]}]
+        deltas += [
+            {"tool_calls": [start]},
+            {"content": nothing, "tool_calls": [{"index": number, "function": {"arguments": text[cut:]}}]},
+        ]
         uses.append(ToolUse(response_id="chatcmpl-1", call_id=call_id, tool="look", input=json.loads(text)))
     return deltas, "".join(said), "".join(reasoning), uses
 

@@ -55,11 +55,18 @@ def test_any_body_passes(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("choices", [None, []])
-def test_an_error_without_an_answer_is_a_failure(choices: object) -> None:
+def test_an_error_under_status_200_is_a_failure(choices: object) -> None:
     turn, facts = _read({"error": {"message": "no", "code": "overloaded"}, "choices": choices})
 
     assert turn == Turn(outcome="failed", error_type="overloaded", error_message="no")
     assert facts == ()
+
+
+def test_what_came_beside_an_error_is_kept_as_partial() -> None:
+    turn, facts = _read(_answer({"content": "a"}, error="broken", usage={"prompt_tokens": 3}))
+
+    assert turn == Turn(outcome="failed", response_id="c1", error_message="broken")
+    assert facts == (TokenUsage(response_id="c1", input_tokens=3, partial=True),)
 
 
 def test_an_answer_with_a_null_error_is_an_answer() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aibridge.dialects.base import Reply, TokenUsage, Turn
+from aibridge.dialects.base import Reply, Thought, TokenUsage, ToolUse, Turn
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.chat_completions.stream import MAX_HELD
 from aibridge.errors import Problem
@@ -202,12 +202,26 @@ def test_hiding_is_for_those_who_did_not_ask_and_for_streams() -> None:
 
 def test_a_late_usage_counts_and_a_null_or_empty_one_does_not() -> None:
     reply = _reply()
-    for usage in ({"prompt_tokens": 1}, None, {"prompt_tokens": 9, "completion_tokens": 9}, None, {}, 7):
+    last = {"prompt_tokens": 9, "completion_tokens": 9}
+    for usage in (last, {"prompt_tokens": 1}, None, last, None, {}, 7):
         reply.receive(_text("a", usage=usage))
     reply.receive(_DONE)
     reply.end_turn()
 
     assert reply.facts() == (TokenUsage(response_id="c1", input_tokens=9, output_tokens=9),)
+
+
+def test_a_thought_or_a_call_that_says_the_same_again_is_heard_again() -> None:
+    reply = _reply()
+    for _ in range(3):
+        reply.receive(_chunk({"content": "", "reasoning_content": "no, "}))
+        reply.receive(_chunk({"content": "", "tool_calls": [{"index": 0, "id": "c", "function": {"arguments": "1"}}]}))
+    reply.end_turn()
+
+    assert reply.facts() == (
+        Thought(content="no, no, no, ", source="reasoning"),
+        ToolUse(response_id="c1", call_id="c", tool="", input=111),
+    )
 
 
 def test_the_tier_and_the_id_are_the_answers() -> None:

@@ -176,8 +176,8 @@ class ChatReader:
             return block
         if chunk.usage is not None:
             return block if chunk.choices else b""
-        # An event in several data lines cannot be cut without writing it anew: nobody sends such chunks.
-        return block.replace(data, _without_null_usage(data)) if block.count(data) == 1 else block
+        # A chunk in several data lines is not found: it cannot be cut without writing it anew, and nobody sends any.
+        return block.replace(data, _without_null_usage(data))
 
 
 def _decoded(data: bytes) -> _Chunk | None:
