@@ -7,15 +7,16 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvloop
 
 from aibridge.clock import SystemClock, new_id
 from aibridge.server import banner, worker
-from aibridge.server.config import At, Configuration, load
+from aibridge.server.config import At, Configuration, Wrong, load
 from aibridge.server.configured_providers import configured_providers
 from aibridge.server.first_keys import first_keys
 from aibridge.server.http.sockets import CannotListen, bind, raise_descriptor_limit
@@ -37,6 +38,7 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
     server = configuration.settings.server
     sockets = bind(server.host, server.port) if descriptor is None else [_given(descriptor)]
+    _check_loops(plan, sockets)
     say = partial(banner.say, plan, keys, sockets[0])
     if server.workers == 1:
         return uvloop.run(serve_process(plan, sockets, say))
@@ -58,6 +60,18 @@ def planned(configuration: Configuration) -> Plan:
     keys = [provider.key.reveal() for provider in providers if provider.key is not None]
     log_to_stderr(configuration.settings.server.log, [secret.reveal(), *keys])
     return Plan(configuration, providers, secret)
+
+
+def _check_loops(plan: Plan, sockets: Sequence[socket.socket]) -> None:
+    """A provider must not be this server: an exported ANTHROPIC_BASE_URL may still say so. Raises: Wrong."""
+    addresses = {name[:2] for name in (listening.getsockname() for listening in sockets) if isinstance(name, tuple)}
+    ports = {port for _, port in addresses}
+    hosts = {host for host, _ in addresses} | {"localhost", "127.0.0.1", "::1"}
+    for index, provider in enumerate(plan.providers):
+        url = urlsplit(provider.base_url)
+        if provider.enabled and url.hostname in hosts and url.port in ports:
+            where = plan.configuration.place(("providers", index, "base_url"))
+            raise Wrong(f"{where}: is the address of this server itself, not a provider's")
 
 
 def _given(descriptor: int) -> socket.socket:

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -44,13 +45,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _failed(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough; Python's last flush must not fail over it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         from aibridge.server.cli.failures import in_words
 
         words = in_words(error)
-        if words is None:
+        if words is None and os.environ.get("AIBRIDGE_TRACEBACK"):
             raise
-        return _failed(words, 1)
+        fault = f"internal error: {type(error).__name__} (a fault of aibridge; with AIBRIDGE_TRACEBACK=1 it says where)"
+        return _failed(words or fault, 1)
     return status if isinstance(status, int) else 0
 
 

@@ -11,13 +11,25 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from aibridge.server.config.layers import At, Sources, Wrong, layered
+from aibridge.server.config.aliases import unbuilt_in
+from aibridge.server.config.layers import PREFIX, At, Sources, Wrong, layered
 from aibridge.server.config.schema import RESERVED, ProviderTable, Settings
 from aibridge.server.config.unbuilt import SQLITE, refusals, warnings
 
 __all__ = ["RESERVED", "At", "Configuration", "ProviderTable", "Settings", "Wrong", "data_folder", "load"]
 
 DATABASE = "aibridge.db"
+_ALLOWED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a table",
+    "string_type": "text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +69,27 @@ def load(
     except ValidationError as error:
         raise Wrong(_first_line(error, sources, file)) from None
     _check_providers(settings, sources, file)
+    _check_files(sources)
     said = set(sources)
-    for refusal in refusals(settings):
-        raise Wrong(refusal)
+    for at, allowed in refusals(settings):
+        raise Wrong(f"{_place(at, sources, file)}: {allowed}")
     base = file.parent if file is not None else data_folder(environ)
     url = settings.database.url
     database = data_folder(environ) / DATABASE if url is None else base / Path(url.removeprefix(SQLITE)).expanduser()
     data = data_folder(environ) if environ.get("AIBRIDGE_DATA_DIR") else database.parent
-    return Configuration(settings, sources, file, base, database, data, tuple(warnings(settings, said)))
+    return Configuration(
+        settings, sources, file, base, database, data, tuple(warnings(settings, said, unbuilt_in(environ)))
+    )
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the database and the secrets lie without other orders: the user's data directory."""
+    """Where the database and the secrets lie without other orders: the user's data directory. Raises: Wrong."""
     if environ.get("AIBRIDGE_DATA_DIR"):
         return Path(environ["AIBRIDGE_DATA_DIR"]).expanduser().absolute()
-    home = Path(environ.get("HOME") or Path.home())
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        raise Wrong("there is no home directory to keep data in: set AIBRIDGE_DATA_DIR") from None
     if os.uname().sysname == "Darwin":
         return home / "Library" / "Application Support" / "aibridge"
     return Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "aibridge"
@@ -104,6 +122,13 @@ def _check_providers(settings: Settings, sources: Sources, file: Path | None) ->
         seen[provider.instance] = index
 
 
+def _check_files(sources: Sources) -> None:
+    """`..._FILE` is for secrets; a host in a file would be the text `file:PATH`."""
+    for at, source in sources.items():
+        if source.startswith(PREFIX) and source.endswith("_FILE") and not is_secret(at):
+            raise Wrong(f"{source}: only secrets are read from files; set {source.removesuffix('_FILE')}")
+
+
 def _first_line(error: ValidationError, sources: Sources, file: Path | None) -> str:
     """The first fault as one line: where, what, and what is allowed."""
     fault = error.errors(include_url=False, include_input=False)[0]
@@ -116,9 +141,8 @@ def _first_line(error: ValidationError, sources: Sources, file: Path | None) -> 
         return f"{where}: unknown key; {hint}"
     if fault["type"] == "missing":
         return f"{where}: is required"
-    message = fault["msg"].removeprefix("Value error, ")
-    message = message.removeprefix("Input should be ")
-    return f"{where}: must be {message}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{where}: must be {_ALLOWED.get(fault['type'], message)}"
 
 
 def _place(at: At, sources: Sources, file: Path | None) -> str:
@@ -128,14 +152,25 @@ def _place(at: At, sources: Sources, file: Path | None) -> str:
     return f"{source or file or 'configuration'}: {dotted}"
 
 
+def is_secret(at: At) -> bool:
+    """True for a setting whose value must not be shown."""
+    field = _table(at[:-1]).model_fields.get(str(at[-1]))
+    return field is not None and isinstance(field.json_schema_extra, dict) and "secret" in field.json_schema_extra
+
+
 def _members(at: At) -> list[str]:
     """The keys that a table takes."""
+    return list(_table(at).model_fields)
+
+
+def _table(at: At) -> type[BaseModel]:
+    """The innermost table that a path leads through."""
     model: type[BaseModel] = Settings
     for step in at:
         if isinstance(step, int) or step not in model.model_fields:
             continue
         model = next(_models(model.model_fields[step].annotation), model)
-    return list(model.model_fields)
+    return model
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -6,6 +6,7 @@ A tree is plain dicts and lists, as TOML gives them. `Sources` maps the path of 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,12 @@ from aibridge.server.config import aliases
 
 PREFIX = "AIBRIDGE_"
 # Named like settings, but read by somebody else: where the file is, where data lies, what a client sends.
-_NOT_SETTINGS = frozenset({"AIBRIDGE_CONFIG", "AIBRIDGE_DATA_DIR", "AIBRIDGE_TOKEN", "AIBRIDGE_URL"})
+_NOT_SETTINGS = frozenset(
+    {"AIBRIDGE_CONFIG", "AIBRIDGE_DATA_DIR", "AIBRIDGE_TOKEN", "AIBRIDGE_TRACEBACK", "AIBRIDGE_URL"}
+)
+# What Kubernetes sets in every container when a service is called `aibridge`
+# (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+_OF_KUBERNETES = re.compile(r"AIBRIDGE_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
 _LISTS = frozenset({"providers", "mcp_servers"})
 
 At = tuple[str | int, ...]
@@ -49,7 +55,7 @@ def layered(
         sources.update((at, str(file)) for at in _leaves(tree))
     _add_aliases(tree, sources, environ)
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in _NOT_SETTINGS:
+        if variable.startswith(PREFIX) and variable not in _NOT_SETTINGS and not _OF_KUBERNETES.fullmatch(variable):
             at, value = _from_variable(variable, environ[variable])
             _put(tree, at, value, variable)
             sources[at] = variable
@@ -68,8 +74,8 @@ def _add_aliases(tree: dict[str, Any], sources: Sources, environ: Mapping[str, s
         sources[at] = variable
     for table, whence in aliases.providers_of(environ):
         index = len(tree.setdefault("providers", []))
-        for key, value in table.items():
-            _put(tree, ("providers", index, key), value, whence[key])
+        for key, member in table.items():
+            _put(tree, ("providers", index, key), member, whence[key])
             sources["providers", index, key] = whence[key]
     for below, setting, variable in aliases.provider_settings_of(environ):
         for index in range(len(tree.get("providers", []))):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from aibridge.server.config.values import Duration, Size, Words
+from aibridge.server.config.values import Duration, Size, Words, words
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 # Paths of the server's own; a provider of that name could not be reached.
@@ -67,10 +67,13 @@ class Database(Table):
 
 
 class Auth(Table):
-    modes: Annotated[Words, Field(min_length=1)] = ["key"]
-    oidc: dict[str, Any] = {}
-    header: dict[str, Any] = {}
-    coder: dict[str, Any] = {}
+    modes: Annotated[list[Literal["key", "oidc", "header", "coder"]], BeforeValidator(words), Field(min_length=1)] = [
+        "key"
+    ]
+    # Taken as they are until the modes are built; a client's secret may be among them.
+    oidc: dict[str, Any] = Field(default={}, repr=False, json_schema_extra={"secret": True})
+    header: dict[str, Any] = Field(default={}, repr=False, json_schema_extra={"secret": True})
+    coder: dict[str, Any] = Field(default={}, repr=False, json_schema_extra={"secret": True})
 
 
 class Bedrock(Table):
@@ -135,7 +138,7 @@ class McpServer(Table):
 
 
 class Tools(Table):
-    client_mcp: Literal["allow", "deny"] = "allow"
+    client_mcp: Literal["allow", "deny"] | dict[str, Literal["allow", "deny"]] = "allow"  # or by group
     deny_client_tools: Words = []
     keepalive: Literal["tools", "always", "off"] = "tools"
     max_turns: int = Field(default=25, ge=1)

@@ -6,7 +6,7 @@ is only left undone, and warned about.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from aibridge.server.config.layers import At
 from aibridge.server.config.schema import Settings
@@ -28,29 +28,30 @@ _OF_PROVIDERS = {
 }
 
 
-def refusals(settings: Settings) -> Iterator[str]:
-    """What cannot be served as configured."""
+def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
+    """What cannot be served as configured: the setting, and what is allowed."""
     url = settings.database.url
     if url is not None and (not url.startswith(SQLITE) or url in (SQLITE, f"{SQLITE}:memory:")):
-        yield "database.url: must be sqlite:///PATH; PostgreSQL is not built yet"
+        yield ("database", "url"), "must be sqlite:///PATH (PostgreSQL is not built yet)"
     if "key" not in settings.auth.modes:
-        yield 'auth.modes: must contain "key"; the other modes are not built yet'
+        yield ("auth", "modes"), 'must contain "key" (the other modes are not built yet)'
     for index, provider in enumerate(settings.providers):
         if provider.bedrock is not None:
-            yield f"providers[{index}].bedrock: Bedrock is not built yet; remove the table or the provider"
+            yield ("providers", index, "bedrock"), "is not built yet; remove it, or the provider"
 
 
-def warnings(settings: Settings, said: Collection[At]) -> Iterator[str]:
-    """One line for each setting that was given and changes nothing."""
+def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -> Iterator[str]:
+    """One line for each setting that was given and changes nothing; `foreign` are variables of another gateway."""
     for table, feature in _WHOLE_TABLES.items():
         if any(at[0] == table for at in said):
             yield f"[{table}] {_LATER} ({feature})"
     for at, feature in _SINGLE.items():
         if at in said:
             yield f"{'.'.join(at)} {_LATER} ({feature})"
-    for mode in settings.auth.modes:
-        if mode != "key":
+    for mode in ("oidc", "header", "coder"):
+        if mode in settings.auth.modes or any(at[:2] == ("auth", mode) for at in said):
             yield f"auth mode {mode!r} {_LATER}"
+    yield from (f"{variable} {_LATER}" for variable in foreign)
     for index, provider in enumerate(settings.providers):
         for key, feature in _OF_PROVIDERS.items():
             if any(at[:3] == ("providers", index, key) for at in said):
