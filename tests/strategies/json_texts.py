@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
@@ -56,10 +57,14 @@ def _array(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
 
 
 @st.composite
-def _object(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
-    members = draw(st.lists(st.tuples(_KEYS, inner), max_size=5))
+def object_of(draw: st.DrawFn, members: Sequence[tuple[str, str]]) -> str:
+    """An object with these members, each a JSON string and a JSON text, in this order, with any spacing."""
     spaced = [draw(_SPACE) + key + draw(_SPACE) + ":" + draw(_SPACE) + value + draw(_SPACE) for key, value in members]
     return "{" + ",".join(spaced) + "}" if spaced else "{" + draw(_SPACE) + "}"
+
+
+def _object(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(st.tuples(_KEYS, inner), max_size=5).flatmap(object_of)
 
 
 values = st.recursive(_SCALARS, lambda inner: st.one_of(_array(inner), _object(inner)), max_leaves=8)
