@@ -13,6 +13,7 @@ import msgspec
 from aibridge.dialects.reading import decoded, elements, mapping
 
 _REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
+_MOST_REMINDERS = 32  # each costs a copy of the words, which may be megabytes
 
 
 class _Role(msgspec.Struct):
@@ -27,7 +28,7 @@ def last_message(messages: bytes | None, asides: Collection[str]) -> Mapping[str
     for raw in reversed(elements(messages)):
         try:
             role = _ROLE.decode(raw).role
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             break
         if role not in asides:
             return mapping(decoded(bytes(raw)))
@@ -40,8 +41,12 @@ def own_words(said: str) -> str | None:
     A reminder that does not end, or that stands in the midst of other words, is taken for the person's.
     """
     words = said
-    while (rest := words.lstrip()).startswith(_REMINDER) and _REMINDER_END in rest:
-        words = rest.partition(_REMINDER_END)[2].lstrip("\r\n")
-    while (rest := words.rstrip()).endswith(_REMINDER_END) and _REMINDER in rest:
-        words = rest.rpartition(_REMINDER)[0].rstrip("\r\n")
+    for _ in range(_MOST_REMINDERS):
+        bare = words.strip()
+        if bare.startswith(_REMINDER) and _REMINDER_END in bare:
+            words = words.partition(_REMINDER_END)[2].lstrip("\r\n")
+        elif bare.endswith(_REMINDER_END) and _REMINDER in bare:
+            words = words.rpartition(_REMINDER)[0].rstrip("\r\n")
+        else:
+            break
     return words if words.strip() else None

@@ -144,6 +144,13 @@ def test_an_end_without_its_empty_line_counts_if_it_is_whole(end: bytes, turn: s
         assert reply.finish() == _STOP + end
 
 
+def test_empty_events_are_nothing_to_complain_about() -> None:
+    reply = _reply()
+
+    assert reply.receive(b"data:\n\ndata: \n\n: c\n\nid: 7\n\n\n\n") == b"data:\n\ndata: \n\n: c\n\nid: 7\n\n\n\n"
+    assert reply.facts() == ()
+
+
 def test_a_turn_can_be_ended_twice() -> None:
     reply = _reply()
     reply.receive(_text("a") + _chunk({"reasoning": "hm", "tool_calls": [{"index": 0, "id": "c"}]}, "stop"))

@@ -12,31 +12,18 @@ from aibridge.dialects.base import Reply
 from aibridge.dialects.messages.blocking import read_body
 from aibridge.dialects.messages.errors import error_event
 from aibridge.dialects.messages.stream import MessagesReader
-from aibridge.dialects.reading import (
-    decoded,
-    elements,
-    mapping,
-    referenced_ids,
-    request_object,
-    string_member,
-    text,
-)
+from aibridge.dialects.prompt import last_message, own_words
+from aibridge.dialects.reading import decoded, referenced_ids, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.errors import InvalidRequest
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
 _UNIQUE = frozenset({"model", "stream", "metadata", "messages", "tools", "tool_choice", "container"})
-_REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
 # Where ids of stored things stand (files, code execution containers), and where anything at all may stand.
 _REFERENCES = ("file_id", "container")
 _OPAQUE = frozenset({"input", "input_schema", "metadata"})
-
-
-class _Role(msgspec.Struct):
-    role: Any = None
-
-
-_ROLE = msgspec.json.Decoder(_Role)
+# What Claude Code says itself, in the midst of a conversation, stands behind the person's words.
+_ASIDES = frozenset({"system"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +34,7 @@ class MessagesRequest:
     streaming: bool
     _object: JsonObject = field(repr=False)
     _metadata: JsonObject | None = field(repr=False)
-    _last: Mapping[str, Any] = field(repr=False)  # the last message, as `_last_message` finds it
+    _last: Mapping[str, Any] = field(repr=False)  # the last message that is not an aside
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -64,14 +51,14 @@ class MessagesRequest:
             return None
         content = self._last.get("content")
         if isinstance(content, str):
-            return _own_words(content)
-        texts = (_own_words(text(block.get("text"))) for block in reversed(_blocks(content, "text")))
+            return own_words(content)
+        texts = (own_words(text(block.get("text"))) for block in reversed(_blocks(content, "text")))
         return next((words for words in texts if words is not None), None)
 
     @property
     def correlating_tool_call_id(self) -> str | None:
         results = reversed(_blocks(self._last.get("content"), "tool_result"))
-        return next((text(block.get("tool_use_id")) or None for block in results), None)
+        return next((found for block in results if (found := text(block.get("tool_use_id")))), None)
 
     @property
     def session_hint(self) -> str | None:
@@ -115,36 +102,11 @@ def parse(body: bytes) -> MessagesRequest:
         streaming=found.is_true("stream"),
         _object=found,
         _metadata=parsed,
-        _last=_last_message(found.raw("messages")),
+        _last=last_message(found.raw("messages"), _ASIDES),
     )
-
-
-def _last_message(messages: bytes | None) -> Mapping[str, Any]:
-    """The last message that is not the client's own aside: Claude Code puts `system` messages after the user's."""
-    for raw in reversed(elements(messages)):
-        try:
-            role = _ROLE.decode(raw).role
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            break
-        if role != "system":
-            return mapping(decoded(bytes(raw)))
-    return {}
 
 
 def _blocks(content: object, kind: str) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         return []
     return [block for block in content if isinstance(block, dict) and block.get("type") == kind]
-
-
-def _own_words(said: str) -> str | None:
-    """The text without the reminders that Claude Code puts around a person's words; None when nothing is left.
-
-    A reminder that does not end, or that stands in the midst of other words, is taken for the person's.
-    """
-    words = said
-    while (rest := words.lstrip()).startswith(_REMINDER) and _REMINDER_END in rest:
-        words = rest.partition(_REMINDER_END)[2].lstrip("\r\n")
-    while (rest := words.rstrip()).endswith(_REMINDER_END) and _REMINDER in rest:
-        words = rest.rpartition(_REMINDER)[0].rstrip("\r\n")
-    return words if words.strip() else None
