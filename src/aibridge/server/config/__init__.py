@@ -147,9 +147,18 @@ def _first_line(error: ValidationError, sources: Sources, file: Path | None) -> 
 
 def _place(at: At, sources: Sources, file: Path | None) -> str:
     dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in at).lstrip(".")
-    source = next((sources[at[:n]] for n in range(len(at), 0, -1) if at[:n] in sources), None)
-    source = source or next((s for path, s in sources.items() if path[: len(at)] == at), None)
-    return f"{source or file or 'configuration'}: {dotted}"
+    return f"{_source(at, sources) or file or 'configuration'}: {dotted}"
+
+
+def _source(at: At, sources: Sources) -> str | None:
+    """Who said a setting, or a table that it is in, or something else in that table."""
+    for length in range(len(at), 0, -1):
+        if at[:length] in sources:
+            return sources[at[:length]]
+        beside = next((source for path, source in sources.items() if path[:length] == at[:length]), None)
+        if beside is not None and (length > 1 or len(at) == 1):
+            return beside
+    return None
 
 
 def is_secret(at: At) -> bool:

@@ -20,6 +20,7 @@ _SINGLE: dict[tuple[str, str], str] = {
     ("database", "durability"): "PostgreSQL",
     ("metrics", "port"): "the metrics listener",
     ("metrics", "include_initiator"): "the metrics listener",
+    ("recording", "redact"): "redaction",
 }
 _OF_PROVIDERS = {
     "max_retries": "retrying",

@@ -1,0 +1,220 @@
+"""A configuration that cannot be used: one line that says what, where, and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from aibridge.server.config import RESERVED, Wrong, load
+from aibridge.server.configured_providers import configured_providers
+
+ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[servre]\nport = 1", "FILE: servre: unknown key; did you mean server?"),
+        ("[server]\nprot = 1", "FILE: server.prot: unknown key; did you mean port?"),
+        ("[tracing]\nzzz = 1", "FILE: tracing.zzz: unknown key; known here: enabled"),
+        (ANTHROPIC + 'base-url = "x"', "FILE: providers[0].base-url: unknown key; did you mean base_url?"),
+        (
+            ANTHROPIC + "circuit_breaker = {on = true}",
+            "FILE: providers[0].circuit_breaker.on: unknown key; known here: ",
+        ),
+        ('[server]\nport = "x"', "FILE: server.port: must be a whole number"),
+        ("[server]\nport = 70000", "FILE: server.port: must be less than or equal to 65535"),
+        ("[server]\nport = 1.5", "FILE: server.port: must be a whole number"),
+        ("[server]\nworkers = 0", "FILE: server.workers: must be greater than or equal to 1"),
+        ('[server]\ndrain_timeout = "soon"', 'FILE: server.drain_timeout: must be a duration such as "30s"'),
+        ('[server]\nmax_body = "big"', 'FILE: server.max_body: must be a size such as "512KiB"'),
+        ('[server]\nlog = "xml"', "FILE: server.log: must be 'auto', 'json' or 'text'"),
+        ("server = 3", "FILE: server: must be a table"),
+        ("providers = 3", "FILE: providers: must be a list"),
+        ('[providers]\ntype = "openai"', "FILE: providers: must be a list"),
+        ('[[providers]]\nname = "x"', "FILE: providers[0].type: is required"),
+        ('[[providers]]\ntype = "anthropc"', "FILE: providers[0].type: must be 'anthropic', 'openai' or 'copilot'"),
+        (ANTHROPIC + 'name = "Not A Name"', "FILE: providers[0].name: must "),
+        (ANTHROPIC + ANTHROPIC, "FILE: providers[1].name: 'anthropic' is the name of another provider too"),
+        ('[auth]\nmodes = ["cookie"]', "FILE: auth.modes[0]: must be 'key', 'oidc', 'header' or 'coder'"),
+        ("[auth]\nmodes = []", "FILE: auth.modes: must "),
+        ('[auth]\nmodes = ["oidc"]', 'FILE: auth.modes: must contain "key"'),
+        ('[database]\nurl = "postgresql://u:hunter2@h/x"', "FILE: database.url: must be sqlite:///PATH"),
+        ('[database]\nurl = "sqlite:///:memory:"', "FILE: database.url: must be sqlite:///PATH"),
+        (ANTHROPIC + 'bedrock = {region = "eu"}', "FILE: providers[0].bedrock: is not built yet"),
+        ("[server\n", "FILE: is not valid TOML: "),
+    ],
+)
+def test_a_file_with_a_fault_is_refused_in_one_line(tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(text)
+
+    with pytest.raises(Wrong) as raised:
+        load(file, {})
+
+    said = str(raised.value)
+    assert said.startswith(line.replace("FILE", str(file)))
+    assert "\n" not in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_no_provider_is_named_like_a_page(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(f'{ANTHROPIC}name = "{name}"')
+
+    with pytest.raises(Wrong, match=f"'{name}' is the name of a page of the server"):
+        load(file, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("AIBRIDGE_SERVER__PORT", "x", "AIBRIDGE_SERVER__PORT: server.port: must be a whole number"),
+        ("AIBRIDGE_SERVER__PROT", "1", "AIBRIDGE_SERVER__PROT: server.prot: unknown key; did you mean port?"),
+        ("AIBRIDGE_SEVER__PORT", "1", "AIBRIDGE_SEVER__PORT: sever: unknown key; did you mean server?"),
+        ("AIBRIDGE_SERVER", "1", "AIBRIDGE_SERVER: server: must be a table"),
+        ("AIBRIDGE_SERVER____PORT", "1", "AIBRIDGE_SERVER____PORT: is no setting"),
+        ("AIBRIDGE_PROVIDERS__1__TYPE", "openai", "AIBRIDGE_PROVIDERS__1__TYPE: lists count from 0 without gaps"),
+        ("AIBRIDGE_PROVIDERS", "[oops", "AIBRIDGE_PROVIDERS: is not valid JSON"),
+        ("AIBRIDGE_SERVER__HOST_FILE", "/x", "AIBRIDGE_SERVER__HOST_FILE: only secrets are read from files"),
+        ("CODER_AIBRIDGE_RETENTION", "soon", "CODER_AIBRIDGE_RETENTION: database.retention: must be a duration"),
+        (
+            "CODER_AIBRIDGE_BEDROCK_REGION",
+            "eu",
+            "CODER_AIBRIDGE_BEDROCK_REGION: providers[0].bedrock: is not built yet",
+        ),
+    ],
+)
+def test_a_variable_with_a_fault_is_named(variable: str, value: str, line: str) -> None:
+    with pytest.raises(Wrong) as raised:
+        load(None, {"HOME": "/home/x", variable: value})
+
+    assert str(raised.value).startswith(line)
+
+
+def test_a_variable_that_goes_through_a_value_is_named() -> None:
+    environ = {"HOME": "/home/x", "AIBRIDGE_SERVER": "1", "AIBRIDGE_SERVER__PORT": "1"}
+
+    with pytest.raises(Wrong, match="AIBRIDGE_SERVER__PORT: server is no table"):
+        load(None, environ)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Wrong, match=r"nowhere\.toml: cannot be read"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (ANTHROPIC + 'base_url = "ftp://x"', "providers[0]: base_url of provider 'anthropic': must be http://HOST"),
+        (ANTHROPIC + 'keys = ["env:NOT_SET"]', "providers[0].keys: the environment variable NOT_SET is not set"),
+        ('[[providers]]\ntype = "copilot"\nkeys = ["k"]', "providers[0]: provider 'copilot': copilot takes no central"),
+    ],
+)
+def test_what_a_provider_refuses_is_placed(tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(text)
+
+    with pytest.raises(Wrong) as raised:
+        configured_providers(load(file, {}), {})
+
+    assert str(raised.value).startswith(f"{file}: {line}")
+
+
+def test_a_provider_that_is_switched_off_needs_no_key(tmp_path: Path) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(ANTHROPIC + 'keys = ["env:NOT_SET"]\nenabled = false')
+
+    [provider] = configured_providers(load(file, {}), {})
+
+    assert not provider.enabled
+
+
+def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(EVERYTHING)
+
+    configuration = load(file, {})
+
+    assert list(configuration.warnings) == [
+        "[mcp_servers] is not built yet and has no effect (injected MCP tools)",
+        "[tools] is not built yet and has no effect (injected MCP tools)",
+        "[tracing] is not built yet and has no effect (tracing)",
+        "server.public_url is not built yet and has no effect (pages and sign-in)",
+        "database.retention is not built yet and has no effect (deleting old records)",
+        "database.durability is not built yet and has no effect (PostgreSQL)",
+        "metrics.port is not built yet and has no effect (the metrics listener)",
+        "metrics.include_initiator is not built yet and has no effect (the metrics listener)",
+        "recording.redact is not built yet and has no effect (redaction)",
+        "auth mode 'oidc' is not built yet and has no effect",
+        "auth mode 'coder' is not built yet and has no effect",
+        "providers[0].max_retries is not built yet and has no effect (retrying)",
+        "providers[0].circuit_breaker is not built yet and has no effect (the circuit breaker)",
+        "providers[0].keys: only the first key is used (key pools are not built yet)",
+    ]
+
+
+EVERYTHING = """
+[server]
+secret = "file:secret"
+public_url = "https://ai.example"
+host = "0.0.0.0"
+port = 80
+workers = 2
+max_body = "64MiB"
+max_concurrency = 100
+drain_timeout = "10m"
+[database]
+url = "sqlite:///aibridge.db"
+retention = "0"
+durability = "local"
+[auth]
+modes = ["key", "oidc"]
+[auth.oidc]
+issuer = "https://idp.example"
+[auth.coder]
+url = "https://coder.example"
+[[providers]]
+type = "anthropic"
+name = "anthropic-eu"
+base_url = "https://api.anthropic.com/"
+keys = ["env:ONE", "file:two"]
+max_retries = 2
+upstream_user = "hash"
+send_actor_headers = { id = "X-AI-Bridge-Actor-ID" }
+allow_byok = false
+enabled = true
+[providers.circuit_breaker]
+enabled = true
+failure_threshold = 5
+interval = "10s"
+timeout = "30s"
+max_requests = 3
+[[mcp_servers]]
+name = "github"
+url = "https://api.githubcopilot.com/mcp/"
+transport = "auto"
+allow_tools = '.+_gist.*'
+deny_tools = 'create_gist'
+auth = "oauth"
+groups = ["developers"]
+[tools]
+client_mcp = "deny"
+deny_client_tools = ['^mcp__']
+keepalive = "tools"
+max_turns = 25
+max_time = "10m"
+call_timeout = "60s"
+[recording]
+prompts = true
+tool_arguments = false
+thoughts = true
+max_bytes = "1MiB"
+redact = ['sk-[a-z]+']
+[metrics]
+port = 9090
+include_initiator = true
+[tracing]
+enabled = true
+"""
