@@ -96,7 +96,7 @@ class _Performance:
             print(f"aibridge: the first exchanges failed: {fault}", file=sys.stderr)  # noqa: T201  it speaks to a person
             self.status = 1
             return
-        _say("... and this is what was recorded about them (tokens in numbers):\n")
+        _say("... and this is what was recorded about them:\n")
         print_records(await asyncio.to_thread(_recorded, self._stage))
         if not self._once:
             _say("", *lines(self._address, self._stage.yours, self._stage.file))

@@ -25,7 +25,7 @@ _COLUMNS = (
     "SESSION",
 )
 _NUMBERS = frozenset({"IN", "OUT", "CACHE READ", "CACHE WRITE"})
-_LONGEST = 60  # characters of a prompt or a thought
+_LONGEST = 50  # characters of a prompt or a thought
 _WIDTH = 200  # where nothing is known about the screen
 _NONE = "-"
 
