@@ -13,6 +13,7 @@ from aibridge.errors import Header
 from aibridge.server.auth import key_format
 
 _MARK = b"aib_"
+_NOTHING = (b"", b"bearer", b"basic")  # what is left of a header that held a key and nothing else
 _CANDIDATE = re.compile(rb"aib_[0-9a-f]{32}_[0-9A-Za-z]{49}")
 
 
@@ -25,7 +26,7 @@ def without_keys(headers: Sequence[Header], dropped: frozenset[bytes]) -> list[H
             continue
         if _MARK not in value:
             kept.append(header)
-        elif rest := _cut(value):
+        elif (rest := _cut(value)).lower() not in _NOTHING:
             kept.append((name, rest))
     return kept
 
@@ -44,7 +45,8 @@ def _cut(value: bytes) -> bytes:
 
 
 def _unless_ours(found: re.Match[bytes]) -> bytes:
-    return b"" if key_format.looks_like_ours(found[0].decode("ascii")) else found[0]
+    # A space in its place: what stood around a key must not make another one.
+    return b" " if key_format.looks_like_ours(found[0].decode("ascii")) else found[0]
 
 
 def _holds_key(text: bytes) -> bool:
