@@ -5,7 +5,6 @@ A story that does not keep to the format is an error with its file and what is w
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -13,10 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from aibridge.dialects.base import Dialect, Fact, StoredIds, Thought, TokenUsage, ToolUse, Unreadable
+from aibridge.dialects.base import Dialect, DialectName, Fact, StoredIds, Thought, TokenUsage, ToolUse, Unreadable
+from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
+from aibridge.dialects.messages import MESSAGES
+from aibridge.dialects.responses import RESPONSES
 
 HERE = Path(__file__).parent
-DIALECTS = ("messages", "chat_completions", "responses")
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (MESSAGES, CHAT_COMPLETIONS, RESPONSES)}
 
 _SECTION = re.compile(r"^== ([a-z ]+?)((?:, [a-z ]+)*)\n", re.MULTILINE)
 _STREAMS = frozenset({"upstream stream", "client"})
@@ -54,7 +56,7 @@ class Story:
     """One exchange: what the client asked, what the provider answered, and what must come of it."""
 
     name: str
-    dialect: str
+    dialect: DialectName
     request: bytes
     upstream_request: bytes | None
     stream: bool
@@ -65,21 +67,9 @@ class Story:
     read: Mapping[str, Any]
 
 
-def stories(dialect: str) -> list[Story]:
+def stories(dialect: DialectName) -> list[Story]:
     """The stories of one dialect, by name."""
     return [read_story(path) for path in sorted((HERE / dialect).glob("*.txt"))]
-
-
-def find_dialect(name: str) -> Dialect | None:
-    """The dialect's value, or None while its package has not been written."""
-    try:
-        package = importlib.import_module(f"aibridge.dialects.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"aibridge.dialects.{name}":
-            raise
-        return None
-    found: Dialect | None = getattr(package, name.upper(), None)
-    return found
 
 
 def read_story(path: Path) -> Story:
@@ -98,7 +88,7 @@ def _story(dialect: str, name: str, sections: Mapping[str, str]) -> Story:
     wanted = sections.get("upstream request")
     return Story(
         name=name,
-        dialect=dialect,
+        dialect=DIALECTS[dialect].name,
         request=_without_last_newline(sections["request"]).encode(),
         upstream_request=None if wanted is None else _without_last_newline(wanted).encode(),
         stream=stream,

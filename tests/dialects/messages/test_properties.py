@@ -71,6 +71,29 @@ def test_any_bytes_are_relayed_and_chunks_change_nothing(stream: bytes, data: st
         assert received + rest == stream
 
 
+_KINDS = ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "x"]
+_NAMES = ["index", "message", "content_block", "delta", "usage", "id", "type", "thinking", "partial_json", "container"]
+_odd = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["thinking", "tool_use", "text"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(_KINDS), st.dictionaries(st.sampled_from(_NAMES), _odd, max_size=4))))
+def test_events_of_any_shape_are_relayed_and_counted_but_never_raise(
+    events: list[tuple[str, dict[str, object]]],
+) -> None:
+    stream = b"".join(b"data: " + json.dumps({**members, "type": kind}).encode() + b"\n\n" for kind, members in events)
+
+    received, _, facts, turn = _run([stream])
+
+    assert received == stream
+    assert turn.outcome == "cut"
+    assert all(isinstance(fact.content, str) for fact in facts if isinstance(fact, Thought))
+    assert all(isinstance(fact.tool, str) for fact in facts if isinstance(fact, ToolUse))
+
+
 # -- invariant 4: one well-formed reply
 
 
