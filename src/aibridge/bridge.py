@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -26,7 +26,7 @@ from aibridge.passthrough import PassthroughRequest, pass_through
 from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Recorder, Upstream
 from aibridge.providers.base import Provider
 from aibridge.providers.headers import NOSNIFF
-from aibridge.reply_writer import Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
+from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
 from aibridge.stores.conversations import MemoryConversationStore
 from aibridge.upstream import HttpUpstream
@@ -230,12 +230,12 @@ class RequestBridge:
                 body = self._decoded(coding, body)
         if dialect is None:
             passing = PassthroughRequest(route, scope["method"], identity, body, scope, coding is not None)
-            await self._watched(receive, writer, run.interruption, self._pass(passing, writer, run.interruption))
+            await self._watched(scope, receive, writer, run.interruption, self._pass(passing, writer, run.interruption))
         else:
             asked = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
             interception = Interception(self._ports, asked, writer, run.interruption)
             drains = self._on_disconnect == "drain"
-            await self._watched(receive, writer, run.interruption, interception.run(), drains=drains)
+            await self._watched(scope, receive, writer, run.interruption, interception.run(), drains=drains)
 
     async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
         try:
@@ -255,6 +255,7 @@ class RequestBridge:
 
     async def _watched(
         self,
+        scope: Mapping[str, Any],
         receive: Receive,
         writer: ReplyWriter,
         interruption: Interruption,
@@ -274,12 +275,20 @@ class RequestBridge:
             else:
                 interruption.interrupt("client_gone")
 
-        watcher = loop.create_task(watch_disconnect(receive, gone))
+        tell: Callable[[Callable[[], None] | None], None] | None = scope.get("extensions", {}).get(ON_DISCONNECT)
+        watcher = None
+        if tell is not None:
+            tell(gone)
+        else:
+            watcher = loop.create_task(watch_disconnect(receive, gone))
         try:
             await work
         finally:
-            watcher.cancel()
-            await asyncio.wait([watcher])
+            if tell is not None:
+                tell(None)
+            if watcher is not None:
+                watcher.cancel()
+                await asyncio.wait([watcher])
             if enough is not None:
                 enough.cancel()
 
