@@ -108,7 +108,7 @@ async def raw_provider(
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.get_running_loop().create_task(provider.serve(reader, writer)))
 
-    server = await asyncio.start_server(connected, host, 0, ssl=tls, limit=2**20)
+    server = await asyncio.start_server(connected, host, 0, ssl=tls, limit=2**20, backlog=1024)
     port = server.sockets[0].getsockname()[1]
     shown = name or (f"[{host}]" if ":" in host else host)
     provider.url = f"{'https' if tls else 'http'}://{shown}:{port}"
@@ -161,3 +161,10 @@ async def ask(
             body += chunk
         assert response.at_end
         return Got(response.status, list(response.headers), body)
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    """Lets the loop run until the claim holds: for what nobody announces."""
+    async with asyncio.timeout(BOUND):
+        while not claim():  # noqa: ASYNC110  there is no event to wait for
+            await asyncio.sleep(0)

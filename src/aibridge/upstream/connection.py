@@ -157,7 +157,11 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         if self._answer is None or self._answer.status == 0:
             return
-        self._deadline = None
+        if self._deadline is not None:
+            self._deadline = None
+            if self._timeouts.stall < self._timeouts.first_byte and self._timer is not None:
+                self._timer.cancel()  # it would ring too late
+                self._timer = self._loop.call_at(self._last + self._timeouts.stall, self._look)
         if not self._answer.feed(data) and self._transport is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
