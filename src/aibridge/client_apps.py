@@ -5,6 +5,7 @@ One table, as data: User-Agents and headers as real clients send them. They chan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,12 @@ CLIENT_APPS = (
     ClientApp(name="OpenAI SDK", starts=("openai/", "asyncopenai/")),
     ClientApp(name="Goose", header=b"agent-session-id", no_user_agent=True, session_headers=(b"agent-session-id",)),
 )
+# Most requests have no header that tells a client, so that the User-Agent alone decides: one look at it is enough.
+_TELLING = frozenset(
+    {app.header for app in CLIENT_APPS if app.header} | {app.and_header for app in CLIENT_APPS if app.and_header}
+) | {b"originator"}
+_BY_START = tuple(app for app in CLIENT_APPS if app.starts and app.and_header is None)
+_STARTS = re.compile("|".join(f"({'|'.join(map(re.escape, app.starts))})" for app in _BY_START))
 _SESSION_HEADERS = {app.name: app.session_headers for app in CLIENT_APPS}
 
 
@@ -96,6 +103,9 @@ def recognise(headers: Sequence[Header]) -> str:
     """The name of the client, or `UNKNOWN`."""
     found = _first_of_each(headers)
     user_agent = found.get(b"user-agent", b"").decode("latin-1").strip().lower()
+    if _TELLING.isdisjoint(found):
+        row = _STARTS.match(user_agent)
+        return _BY_START[row.lastindex - 1].name if row is not None and row.lastindex else UNKNOWN
     return next((app.name for app in CLIENT_APPS if app.matches(user_agent, found)), UNKNOWN)
 
 
