@@ -15,6 +15,10 @@ settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=20, help="how often the kill test kills the gateway (20)")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     # Before the plugin of hypothesis reads its option.
@@ -36,6 +40,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 def seed() -> int:
     """The run's seed, for tests that draw with `random.Random(seed)`."""
     return _SEED
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often a gateway is killed."""
+    count: int = request.config.getoption("--kills")
+    return count
 
 
 @pytest.fixture(scope="session")
