@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from aibridge.dialects.reading import decoded, elements, mapping
+from aibridge.dialects.reading import decoded, elements, mapping, text
 
 _REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
 _MOST_REMINDERS = 32  # each costs a copy of the words, which may be megabytes
@@ -30,7 +30,7 @@ def last_message(messages: bytes | None, asides: Collection[str]) -> Mapping[str
             role = _ROLE.decode(raw).role
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             break
-        if role not in asides:
+        if text(role) not in asides:
             return mapping(decoded(bytes(raw)))
     return {}
 

@@ -72,9 +72,29 @@ def test_any_bytes_are_relayed_and_chunks_change_nothing(stream: bytes, data: st
 
 
 _KINDS = ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "x"]
-_NAMES = ["index", "message", "content_block", "delta", "usage", "id", "type", "thinking", "partial_json", "container"]
+_NAMES = [
+    "index",
+    "message",
+    "content_block",
+    "delta",
+    "usage",
+    "id",
+    "type",
+    "thinking",
+    "partial_json",
+    "container",
+    "role",
+    "content",
+    "text",
+    "tool_use_id",
+    "file_id",
+]
 _odd = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["thinking", "tool_use", "text"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["thinking", "tool_use", "text", "tool_result", "user"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=5),
     max_leaves=12,
 )
@@ -92,6 +112,26 @@ def test_events_of_any_shape_are_relayed_and_counted_but_never_raise(
     assert turn.outcome == "cut"
     assert all(isinstance(fact.content, str) for fact in facts if isinstance(fact, Thought))
     assert all(isinstance(fact.tool, str) for fact in facts if isinstance(fact, ToolUse))
+
+
+@given(st.dictionaries(st.sampled_from([*_NAMES, "content"]), _odd | st.lists(_odd, max_size=3), max_size=5))
+def test_bodies_of_any_shape_are_relayed_and_never_raise(message: dict[str, object]) -> None:
+    body = json.dumps(message).encode()
+    reply = _REQUEST.reply(stream=False)
+
+    assert reply.receive(body) == b""
+    assert reply.end_turn().outcome in ("complete", "failed")
+    assert reply.finish() == body
+
+
+@given(st.recursive(_odd, lambda inner: st.lists(inner, max_size=3)), _odd)
+def test_messages_of_any_shape_are_the_providers_business(messages: object, last: object) -> None:
+    body = json.dumps({"model": "m", "messages": messages if last is None else [messages, last]}).encode()
+    request = MESSAGES.parse(body.replace(b"NaN", b"1").replace(b"Infinity", b"2"))
+
+    assert request.prompt is None or isinstance(request.prompt, str)
+    assert request.correlating_tool_call_id is None or isinstance(request.correlating_tool_call_id, str)
+    assert all(isinstance(one, str) for one in request.references)
 
 
 # -- invariant 4: one well-formed reply

@@ -29,7 +29,7 @@ def read_body(body: bytes) -> WholeAnswer:
     blocks = [block for block in message["content"] if isinstance(block, dict)]
     thoughts = (text(block.get("thinking")) for block in blocks if block.get("type") == "thinking")
     facts += (Thought(content=thought, source="thinking") for thought in thoughts if thought)
-    facts += (_tool_use(block, response_id) for block in blocks if block.get("type") in TOOL_BLOCKS)
+    facts += (_tool_use(block, response_id) for block in blocks if text(block.get("type")) in TOOL_BLOCKS)
     if isinstance(message.get("usage"), dict):
         facts.append(token_usage(message["usage"], response_id, partial=False))
     return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))

@@ -114,7 +114,7 @@ class MessagesReader:
 
     def _start(self, index: int, block: Mapping[str, Any]) -> None:
         self._stop(index)
-        kind = block.get("type")
+        kind = text(block.get("type"))
         if kind == "thinking":
             started = self._open[index] = _Block(tool=False)
             self._kept.add(started, text(block.get("thinking")))
