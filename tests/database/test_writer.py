@@ -207,7 +207,7 @@ async def test_closing_writes_what_waits_and_leaves_one_file(tmp_path: Path) -> 
         writer.put(note(1001))
 
 
-async def test_a_record_is_refused_at_once_when_no_event_loop_could_be_told(tmp_path: Path) -> None:
+async def test_a_record_is_kept_although_the_event_loop_that_waited_is_gone(tmp_path: Path) -> None:
     file = notes(tmp_path)
     writer = await started(file)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -203,6 +203,17 @@ async def test_a_question_that_takes_too_long_is_given_up_and_the_next_is_answer
         with pytest.raises(TookTooLong, match="ask for less"):
             reading.interceptions(Filters(model="no such model"))
         assert reading.interception("i1") is not None
+
+
+async def test_readers_beyond_those_that_are_let_in_are_told_to_ask_again(reading: Reading) -> None:
+    reading._engine.pool._timeout = 0.01  # type: ignore[attr-defined] # the bound itself is two seconds
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(reading._borrowed())
+        with pytest.raises(TookTooLong, match="too many are reading"):
+            reading.interception("i1")
+
+    assert reading.interception("i1") is not None
 
 
 async def test_a_count_that_takes_too_long_is_left_out(file: DatabaseFile) -> None:

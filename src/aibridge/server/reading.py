@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, create_engine, func, select, tuple_
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from aibridge.database import schema
@@ -63,7 +64,12 @@ class Reading:
         self._file = file
         self._clock = clock
         self._engine = create_engine(
-            "sqlite://", creator=file.reading, poolclass=QueuePool, pool_size=_READERS, max_overflow=0
+            "sqlite://",
+            creator=file.reading,
+            poolclass=QueuePool,
+            pool_size=_READERS,
+            max_overflow=0,
+            pool_timeout=_DEADLINE,
         )
 
     def close(self) -> None:
@@ -104,7 +110,7 @@ class Reading:
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:
         """One consistent view, for as long as a reader may stay."""
-        with self._engine.connect() as connection:
+        with self._borrowed() as connection:
             self._limit(connection, _DEADLINE)
             try:
                 connection.exec_driver_sql("BEGIN")
@@ -116,6 +122,12 @@ class Reading:
             finally:
                 _raw(connection).set_progress_handler(None, 0)
                 connection.rollback()
+
+    def _borrowed(self) -> Connection:
+        try:
+            return self._engine.connect()
+        except PoolTimeout as error:
+            raise TookTooLong("too many are reading: ask again") from error
 
     def _limit(self, connection: Connection, seconds: float) -> None:
         end = self._clock.monotonic() + seconds

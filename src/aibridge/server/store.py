@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from aibridge.database import lineage
@@ -81,22 +81,27 @@ async def open_store(
     """
     file, boot, recovered, unresolved = await asyncio.to_thread(_prepared, path, clock, ids)
     writer = Writer(file, clock, capacity=capacity, give_up_content=fail == "usage-only")
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_leave, boot, clock)
+        conversations = SqliteConversationStore(file, writer, clock)
+        stack.callback(conversations.close)
+        people = People(file, hash_key=hash_key, clock=clock, ids=ids, note_use=KeyUse(writer, clock))
+        stack.callback(people.close)
         writer.start()
+        stack.push_async_callback(_finish, writer)  # closed first: nothing may be lost by what comes after
         for interception_id in unresolved:
             writer.put_later(lineage.find_parents, interception_id)
-        conversations = SqliteConversationStore(file, writer, clock)
-        people = People(file, hash_key=hash_key, clock=clock, ids=ids, note_use=KeyUse(writer, clock))
         recorder = SqliteRecorder(writer, boot_id=boot.id, fail=fail, limits=limits, content=content)
-        try:
-            yield Store(file, recorder, conversations, people, boot.id, recovered, writer)
-        finally:
-            if not await writer.close():
-                _log.error("the disk did not take the last records in time", extra={"held": writer.statistics().held})
-            people.close()
-            conversations.close()
-    finally:
-        await asyncio.to_thread(boot.leave, clock.now())
+        yield Store(file, recorder, conversations, people, boot.id, recovered, writer)
+
+
+async def _leave(boot: Boot, clock: Clock) -> None:
+    await asyncio.to_thread(boot.leave, clock.now())
+
+
+async def _finish(writer: Writer) -> None:
+    if not await writer.close():
+        _log.error("the disk did not take the last records in time", extra={"held": writer.statistics().held})
 
 
 @contextmanager
