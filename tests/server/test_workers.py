@@ -108,6 +108,15 @@ async def test_sigterm_drains_every_worker_and_the_exit_code_is_0() -> None:
             await asyncio.open_connection("127.0.0.1", program.port)
 
 
+async def test_control_c_in_a_terminal_reaches_a_worker_once_and_through_its_supervisor() -> None:
+    # A terminal signals the whole foreground group; a worker in it would take the second one for "end now".
+    async with supervised(1) as program:
+        (worker,) = await program.workers(1)
+
+        assert os.getpgid(worker) == worker
+        assert os.getpgid(program.process.pid) != worker
+
+
 async def test_a_hangup_reaches_every_worker_and_ends_none() -> None:
     async with supervised(2) as program:
         before = await program.workers(2)

@@ -1,7 +1,7 @@
 """A server for the tests of signals, run as a program: prints its port, then each thing that happens to it.
 
 Arguments: the drain time, the grace (seconds). `GET /stream` streams until the deadline tells it to end, or until it
-is cancelled; anything else is answered at once, with 503 while draining.
+is cancelled, `GET /endless` as fast as it may; anything else is answered at once, with 503 while draining.
 """
 
 import asyncio
@@ -22,12 +22,14 @@ async def main(drain_timeout: float, grace: float) -> None:
     deadline = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] != "/stream":
+        if scope["path"] not in ("/stream", "/endless"):
             status = 503 if server.is_draining else 200
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        while scope["path"] == "/endless":
+            await send({"type": "http.response.body", "body": b"x" * 4096, "more_body": True})
         await send({"type": "http.response.body", "body": b"begun", "more_body": True})
         try:
             await deadline.wait()

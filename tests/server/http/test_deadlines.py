@@ -8,7 +8,9 @@ import pytest
 
 from aibridge.server.http.asgi import Receive, Scope, Send
 from aibridge.server.http.limits import Deadlines
-from tests.server.http.raw import GET, Echo, Endless, Stream, connected, read_body, served, unread, within
+from aibridge.server.http.population import Population
+from aibridge.server.http.protocol import HttpConnection
+from tests.server.http.raw import GET, Echo, Endless, connected, read_body, served, unread, within
 
 pytestmark = pytest.mark.anyio
 
@@ -150,14 +152,40 @@ async def test_a_client_that_reads_slowly_is_not_dropped() -> None:
     assert seen > 15_000
 
 
-async def test_a_connection_that_ends_does_not_wait_for_ever_for_its_last_bytes_to_be_read() -> None:
-    stream = Stream()
-    stream.chunks.put_nowait(b"x" * 8_000_000)
-    async with served(stream, deadlines=Deadlines(unread=0.3)) as server, unread(server.port, GET) as sock:
-        await within(stream.asked.wait())
-        sock.shutdown(socket.SHUT_WR)  # the server takes us for gone and closes, with megabytes unsent
-        await within(stream.gone.wait())
-        await within(server._population.emptied())
+class JustTooMuch:
+    """Writes until a little more is written than the sockets hold: less than makes the transport pause us."""
+
+    def __init__(self) -> None:
+        self.population: Population
+        self.written = asyncio.Event()
+        self.finish = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        (connection,) = self.population.connections
+        assert isinstance(connection, HttpConnection)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not connection._transport.get_write_buffer_size():
+            await send({"type": "http.response.body", "body": b"x" * 4096, "more_body": True})
+        assert not connection.outlet.paused
+        self.written.set()
+        await self.finish.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("who", ["the server ends it", "the client ends its half"])
+async def test_a_connection_that_ends_does_not_wait_for_ever_for_its_last_bytes_to_be_read(who: str) -> None:
+    app = JustTooMuch()
+    last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with served(app, deadlines=Deadlines(unread=0.3)) as server:
+        app.population = server._population
+        async with unread(server.port, last) as sock:
+            await within(app.written.wait())
+            if who == "the server ends it":
+                app.finish.set()
+            else:
+                sock.shutdown(socket.SHUT_WR)
+            await within(server._population.emptied())
+        app.finish.set()
 
 
 async def test_a_refused_client_that_goes_on_sending_is_cut_off() -> None:

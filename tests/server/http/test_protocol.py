@@ -1,11 +1,14 @@
 """What a client and an application see of each other through our connection class."""
 
 import asyncio
+import gc
 
 import pytest
 
 from aibridge.server.http.asgi import Receive, Scope, Send
+from aibridge.server.http.exchange import Exchange
 from aibridge.server.http.limits import Limits
+from aibridge.server.http.protocol import HttpConnection
 from tests.server.http.raw import GET, Echo, Stream, connected, read_body, respond, served, within
 
 pytestmark = pytest.mark.anyio
@@ -190,6 +193,33 @@ async def test_the_application_learns_at_once_that_its_client_went_away() -> Non
         await within(stream.gone.wait())
 
 
+async def test_sending_to_a_client_that_is_gone_raises_so_that_no_stream_goes_on_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    raised: list[OSError] = []
+    ended = asyncio.Event()
+
+    async def never_listens(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        except OSError as gone:
+            raised.append(gone)
+            raise
+        finally:
+            ended.set()
+
+    async with served(never_listens) as server:
+        async with connected(server.port) as client:
+            await client.send(GET)
+            await client.reply(to_head=True)
+        await within(ended.wait())
+
+    assert len(raised) == 1
+    assert caplog.text == ""  # a client that hangs up is nobody's fault
+
+
 async def test_a_body_that_breaks_off_is_a_disconnect_and_not_a_short_body() -> None:
     echo = Echo()
     async with served(echo) as server, connected(server.port) as client:
@@ -259,6 +289,26 @@ async def test_a_body_of_another_length_than_announced_never_passes_as_whole(bod
     async with served(lying) as server, connected(server.port) as client:
         await client.send(GET)
         assert (await client.reply()).status == 500
+
+
+async def test_a_connection_that_ended_leaves_nothing_for_the_garbage_collector() -> None:
+    # A collection over everything that thousands of streams hold takes long enough to be seen in all of them.
+    gone = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    gc.collect()
+    gc.disable()
+    try:
+        async with served(Echo()) as server:
+            for request in (gone, b"BAD\r\n\r\n", POST + POST[:-2]):
+                async with connected(server.port) as client:
+                    await client.send(request)
+                    await client.reply()
+            await within(server._population.emptied())
+            await asyncio.sleep(0)
+            left = [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, HttpConnection | Exchange)]
+    finally:
+        gc.enable()
+
+    assert left == []
 
 
 @pytest.mark.parametrize(

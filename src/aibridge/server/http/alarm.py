@@ -28,12 +28,18 @@ class Alarm:
             self._handle = self._loop.call_at(due, self._fire)
 
     def stop(self) -> None:
+        """For good; the owner is let go of."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        self._at = inf
+        self._at = -inf
+        self._ring = _nobody_listens
 
     def _fire(self) -> None:
         self._handle = None
         self._at = inf
         self._ring()
+
+
+def _nobody_listens() -> None:
+    """What a stopped alarm would call."""

@@ -32,8 +32,8 @@ def http_scope(line: RequestLine, headers: Headers, endpoints: Endpoints) -> Sco
     path = raw_path.decode("ascii")
     return {
         "type": "http",
-        # 2.3 as uvicorn: a send after the client has gone is silent, `http.disconnect` tells.
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        # 2.4: a send after the client has gone raises an OSError.
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": version,
         "method": method,
         "scheme": endpoints.scheme,

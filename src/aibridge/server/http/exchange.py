@@ -5,14 +5,20 @@ The head of a response leaves together with the first piece of its body, in one 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
+from aibridge.reply_writer import ON_DISCONNECT
 from aibridge.server.http.asgi import Application, Headers, Message, Scope
 from aibridge.server.http.outlet import Outlet
 from aibridge.server.http.refusals import FAILED
 from aibridge.server.http.reply_head import ReplyHead, reply_head
 
 _log = logging.getLogger("aibridge.server.http")
+
+
+class ClientGone(OSError):
+    """Nobody takes what is sent. (ASGI asks for an OSError; silence would let an endless stream go on for ever.)"""
 
 
 class Wire(Protocol):
@@ -49,6 +55,7 @@ class Exchange:
         "_left",
         "_most_unread",
         "_news",
+        "_on_disconnect",
         "_taken",
         "_unsent_head",
         "_wire",
@@ -67,6 +74,7 @@ class Exchange:
         self.disconnected = False
         self._awaits_continue = awaits_continue
         self._news: asyncio.Event | None = None
+        self._on_disconnect: Callable[[], None] | None = None
         # The request's body.
         self._chunks: list[bytes] = []
         self._buffered = 0
@@ -100,9 +108,12 @@ class Exchange:
     def disconnect(self) -> None:
         self.disconnected = True
         self._stir()
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
     async def answer(self, app: Application, running: set[asyncio.Task[None]]) -> None:
         """Run the application, in a task that is in `running` until it ends; its exceptions end here."""
+        self.scope["extensions"] = {ON_DISCONNECT: self._tell_disconnect}
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -118,6 +129,7 @@ class Exchange:
                 _log.error("the application returned before its response was complete")
                 self._fail()
         finally:
+            del self.scope["extensions"]  # it holds us, and we hold the scope
             task = asyncio.current_task()
             if task is not None:  # (it never is; a done callback would cost a turn of the loop)
                 running.discard(task)
@@ -133,6 +145,11 @@ class Exchange:
             self._news.set()
 
     # The application's side.
+
+    def _tell_disconnect(self, callback: Callable[[], None] | None) -> None:
+        self._on_disconnect = callback
+        if self.disconnected and callback is not None:
+            callback()
 
     async def receive(self) -> Message:
         if self._awaits_continue:
@@ -164,7 +181,7 @@ class Exchange:
         if outlet.paused and not self.disconnected:
             await outlet.writable()
         if self.disconnected:
-            return
+            raise ClientGone
         kind = message["type"]
         if kind == "http.response.body":
             self._send_body(message.get("body", b""), more=message.get("more_body", False))

@@ -132,6 +132,7 @@ class HttpConnection(asyncio.Protocol):
         self._alarm.stop()
         self._release()
         self._reader.close()
+        self._exchange = None
 
     def pause_writing(self) -> None:
         self.outlet.pause(self._loop.time())

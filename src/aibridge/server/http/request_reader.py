@@ -84,8 +84,9 @@ class RequestReader:
         return None
 
     def close(self) -> None:
-        """Let go of the parser, which holds on to this object."""
+        """Let go of the parser and the owner, which hold on to this object: no cycle is left for the collector."""
         self._parser = None
+        self._begin = _begin_nothing
         self.ended = True
         self.arriving = None
         self._fields.clear()
@@ -192,6 +193,10 @@ class RequestReader:
         self._silent += self._fed
         # The head that came with the first bytes was already weighed; at worst it is counted twice.
         return BODY_MALFORMED if self._silent > 2 * self._limits.head_bytes else None
+
+
+def _begin_nothing(line: RequestLine, headers: Headers, keep_alive: bool, awaits_continue: bool) -> Refusal:  # noqa: ARG001  a callback
+    return MALFORMED
 
 
 class _BodyOnly:
