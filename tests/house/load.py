@@ -142,9 +142,10 @@ class Load:
     key: str
     chance: random.Random
     words: tuple[int, int] = (1, 40)  # of an answer
+    name: str = "model"  # the beginning of each model's name
     asked: list[Asked] = field(default_factory=list)
     answered: int = 0
-    _stopping: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -155,7 +156,7 @@ class Load:
             for _ in range(count):
                 group.create_task(self._user())
             yield
-            self._stopping = True
+            self._stopping.set()
             bound.reschedule(asyncio.get_running_loop().time() + BOUND)
 
     async def more_answers(self, count: int) -> None:
@@ -168,15 +169,18 @@ class Load:
     def next(self) -> Asked:
         """The next request, of a dialect and mode that come in turn."""
         number = next(self._numbers)
-        asked = Asked(f"model-{number:06}", DIALECTS[number % 3], streaming=number % 2 == 0)
+        asked = Asked(f"{self.name}-{number:06}", DIALECTS[number % 3], streaming=number % 2 == 0)
         self.asked.append(asked)
         return asked
 
     async def _user(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             with suppress(OSError, EOFError):  # the gateway died; the next one takes the next connection
                 async with connected(self.port) as connection:
-                    while not self._stopping:
+                    # Not for ever on one connection: with several workers each is to get some.
+                    for _ in range(self.chance.randint(1, 10)):
+                        if self._stopping.is_set():
+                            break
                         await connection.ask(self.next(), self.key, self.chance.randint(*self.words))
                         self.answered += 1
                         self._changed.set()

@@ -70,10 +70,8 @@ async def test_nothing_is_lost_or_doubled_however_often_the_gateway_is_killed(
     books.check(found, load.asked)
     settled = sum(each.settled for each in load.asked)
     states = found.states()
-    slowest = max(starts)
-    print(
-        f"{kills} kills, {len(found.served)} served, {settled} settled, {dict(states)}, slowest start {slowest:.1f} s"
-    )  # noqa: T201  for -s, and for when it fails
+    told = f"{kills} kills, {len(found.served)} served, {settled} settled, {dict(states)}, slowest start {max(starts):.1f} s"
+    print(told)  # noqa: T201  shown with -s, and when the test fails
     assert status == 0
     assert states.keys() == {"completed", "recovered"}
     assert states["recovered"] >= kills  # else it was not under load that it was killed
