@@ -35,7 +35,9 @@ def management_app(reading: Reading, authenticator: KeyAuthenticator, clock: Clo
     ]
     routes.append(Route("/openapi.json", pages.openapi))
     answers = dict.fromkeys((*problems.ANSWERED, 500), problems.answer_to)
-    return Starlette(routes=routes, exception_handlers=answers)
+    app = Starlette(routes=routes, exception_handlers=answers)
+    app.router.redirect_slashes = False  # it would lead to whatever host the client has named
+    return app
 
 
 class Pages:
