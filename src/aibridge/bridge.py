@@ -275,7 +275,7 @@ class RequestBridge:
             else:
                 interruption.interrupt("client_gone")
 
-        tell: Callable[[Callable[[], None] | None], None] | None = scope.get("extensions", {}).get(ON_DISCONNECT)
+        tell: Callable[[Callable[[], None] | None], None] | None = (scope.get("extensions") or {}).get(ON_DISCONNECT)
         watcher = None
         if tell is not None:
             tell(gone)
@@ -397,7 +397,7 @@ async def _answer(writer: ReplyWriter, errors: Dialect, problem: Problem) -> Non
 async def _refuse_websocket(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
     """No WebSocket mode. 426 on Responses routes makes Codex fall back to POST at once; elsewhere 501."""
     await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1000})
         return
     status = 426 if scope["path"].rstrip("/").endswith("/responses") else 501

@@ -101,8 +101,8 @@ class ReplyWriter:
         self._gone = True
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
-        self.status = status
         await self._hand_on({"type": "http.response.start", "status": status, "headers": list(headers)})
+        self.status = status  # not before: a send that was interrupted while it waited has sent nothing
 
     async def send(self, data: bytes) -> None:
         if data:

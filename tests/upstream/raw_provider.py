@@ -12,8 +12,8 @@ from typing import TypeAlias
 from aibridge.errors import Header
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.upstream import HttpUpstream
+from tests.waiting import BOUND
 
-BOUND = 5.0  # seconds; nothing here takes one
 PATIENT = UpstreamTimeouts(connect=BOUND, first_byte=BOUND, stall=BOUND)
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -161,10 +161,3 @@ async def ask(
             body += chunk
         assert response.at_end
         return Got(response.status, list(response.headers), body)
-
-
-async def until(claim: Callable[[], bool]) -> None:
-    """Lets the loop run until the claim holds: for what nobody announces."""
-    async with asyncio.timeout(BOUND):
-        while not claim():  # noqa: ASYNC110  there is no event to wait for
-            await asyncio.sleep(0)

@@ -7,7 +7,8 @@ import zlib
 import pytest
 
 from aibridge.upstream import HttpUpstream
-from tests.upstream.raw_provider import BOUND, PATIENT, Peer, post, raw_provider, until
+from tests.upstream.raw_provider import PATIENT, Peer, post, raw_provider
+from tests.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aibridge.upstream import HttpUpstream
-from tests.upstream.raw_provider import BOUND, WHOLE, Peer, ask, post, raw_provider, until
+from tests.upstream.raw_provider import WHOLE, Peer, ask, post, raw_provider
+from tests.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
 

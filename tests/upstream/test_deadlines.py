@@ -9,7 +9,8 @@ import pytest
 from aibridge.errors import UpstreamStalled, UpstreamUnreachable
 from aibridge.ports import UpstreamTimeouts
 from aibridge.upstream import HttpUpstream
-from tests.upstream.raw_provider import BOUND, WHOLE, Peer, ask, post, raw_provider
+from tests.upstream.raw_provider import WHOLE, Peer, ask, post, raw_provider
+from tests.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 

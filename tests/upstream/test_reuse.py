@@ -7,7 +7,8 @@ import pytest
 
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
 from aibridge.upstream import HttpUpstream, pool
-from tests.upstream.raw_provider import BOUND, PATIENT, WHOLE, Peer, answering, ask, post, raw_provider, until
+from tests.upstream.raw_provider import PATIENT, WHOLE, Peer, answering, ask, post, raw_provider
+from tests.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
 

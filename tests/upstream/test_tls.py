@@ -8,7 +8,8 @@ import pytest
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
 from aibridge.upstream import HttpUpstream
 from tests.upstream.authority import Authority
-from tests.upstream.raw_provider import BOUND, PATIENT, WHOLE, Peer, RawProvider, answering, ask, post, raw_provider
+from tests.upstream.raw_provider import PATIENT, WHOLE, Peer, RawProvider, answering, ask, post, raw_provider
+from tests.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,118 @@
+"""One interception between fakes at its ports: everything but the interceptor and the dialects is written by a test."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aibridge import providers
+from aibridge.actor import Actor
+from aibridge.credentials import Scrubber
+from aibridge.errors import Header, RecordingFailed
+from aibridge.interceptor import Asked, Interception, Ports
+from aibridge.ports import Identity
+from aibridge.providers.base import Provider
+from aibridge.reply_writer import Interruption, ReplyWriter
+from aibridge.routes import RouteTable
+from aibridge.stores.conversations import MemoryConversationStore
+from tests.exchanges import Exchange
+from tests.fakes.client import Client
+from tests.fakes.clock import CountingIds, FakeClock
+from tests.fakes.journal import Journal
+from tests.fakes.recorder import ScriptedRecorder
+from tests.fakes.upstream import JSON, Scripted, ScriptedUpstream, Step
+
+KEY = "sk-central-0123456789abcdef"
+ADA = Actor(id="user-ada", username="ada", email="ada@example.org", groups=("math",), metadata={"team": "engines"})
+BOB = Actor(id="user-bob")
+BOUND = 5.0
+
+
+class JournalConversations(MemoryConversationStore):
+    """Owners in memory; `down` is a database that cannot be written."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+        self.down = False
+
+    async def own(self, provider_name: str, ids: Sequence[str], actor_id: str) -> None:
+        if self.down:
+            raise RecordingFailed("the database is down")
+        await super().own(provider_name, ids, actor_id)
+        self._journal.note("conversations", " ".join(ids))
+
+
+@dataclass
+class Stage:
+    """Put up for one exchange; `run` plays it."""
+
+    exchange: Exchange
+    provider: Provider
+    journal: Journal = field(default_factory=Journal)
+    fail: Literal["closed", "usage-only", "open"] = "closed"
+    recording_deadline: float = 5.0
+
+    def __post_init__(self) -> None:
+        self.upstream = ScriptedUpstream(self.journal)
+        self.recorder = ScriptedRecorder(self.journal)
+        self.conversations = JournalConversations(self.journal)
+        self.client = Client(self.journal)
+        self.clock = FakeClock()
+        self.interruption = Interruption()
+        self.writer = ReplyWriter(self.client.send)
+
+    def streams(self, *steps: Step, **options: Any) -> None:
+        """The provider's next answer is a stream; by default the exchange's own, event by event."""
+        self.upstream.answers.append(Scripted(steps or self.exchange.events, **options))
+
+    def answers(self, *steps: Step, status: int = 200, headers: Sequence[Header] = ()) -> None:
+        """The provider's next answer is one JSON body; by default the exchange's own."""
+        self.upstream.answers.append(Scripted(steps or (self.exchange.body,), status, (JSON, *headers)))
+
+    def interception(
+        self,
+        *,
+        stream: bool = True,
+        body: bytes | None = None,
+        headers: Sequence[Header] = (),
+        query: bytes = b"",
+        actor: Actor = ADA,
+    ) -> Interception:
+        path = f"/{self.provider.name}{self.exchange.path}".encode()
+        route = RouteTable([self.provider], prefixes=[""]).find("POST", path)
+        assert route is not None
+        assert route.rule.dialect is not None
+        ports = Ports(
+            upstream=self.upstream,
+            recorder=self.recorder,
+            conversations=self.conversations,
+            clock=self.clock,
+            ids=CountingIds(),
+            scrubber=Scrubber([KEY]),
+            attribution_key=b"k" * 32,
+            fail=self.fail,
+            recording_deadline=self.recording_deadline,
+        )
+        asked = body if body is not None else self.exchange.asked(stream=stream)
+        identity = Identity(actor, list(headers), query)
+        return Interception(ports, Asked(route, route.rule.dialect, identity, asked), self.writer, self.interruption)
+
+    async def run(self, **asked: Any) -> None:
+        async with asyncio.timeout(BOUND):
+            await self.interception(**asked).run()
+
+    def begin(self, **asked: Any) -> "asyncio.Task[None]":
+        """Runs it in a task, so that a test can do something meanwhile."""
+        return asyncio.get_running_loop().create_task(self.run(**asked))
+
+    def hang_up(self) -> None:
+        """The client goes, as the bridge sees it."""
+        self.writer.abandon()
+        self.interruption.interrupt("client_gone")
+
+
+def stage(exchange: Exchange, *, provider: dict[str, Any] | None = None, **options: Any) -> Stage:
+    settings: dict[str, Any] = {"base_url": "http://provider.test", "key": KEY, **(provider or {})}
+    make = providers.anthropic if exchange.provider == "anthropic" else providers.openai
+    return Stage(exchange, make(**settings), **options)
