@@ -29,7 +29,7 @@ def note(text: str) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if not sys.stdout.isatty():
         for row in (columns, *rows):
-            line("\t".join(" ".join(cell.split()) for cell in row))
+            line("\t".join(" ".join(visible(cell).split()) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
