@@ -1,0 +1,94 @@
+"""Open streams end when the key that let them in dies, or its owner is suspended; those of other keys run on."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from aibridge import MemoryRecorder, RequestBridge
+from aibridge.clock import new_id
+from aibridge.providers import anthropic
+from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.bad_tokens import BadTokens
+from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
+from aibridge.server.http.serving import HttpServer, running
+from aibridge.server.http.sockets import bind
+from aibridge.server.people import People
+from aibridge.server.watching import EVERY, end_what_dead_keys_opened
+from tests.durable import BOUND, SetClock, database
+from tests.server.installation import messages
+from tests.server.test_serving import BEGINNING, REST
+
+pytestmark = pytest.mark.anyio
+
+
+def revoked(people: People, clock: SetClock, key_id: str) -> None:
+    people.revoke_key(key_id)
+
+
+def suspended(people: People, clock: SetClock, key_id: str) -> None:
+    people.suspend("alice")
+
+
+def expired(people: People, clock: SetClock, key_id: str) -> None:
+    clock.advance(3601)
+
+
+def deleted(people: People, clock: SetClock, key_id: str) -> None:
+    with people._file.writing() as connection:
+        connection.execute("DELETE FROM aibridge_keys WHERE id = ?", (key_id,))
+
+
+def test_the_look_is_often_enough() -> None:
+    assert EVERY < 60
+
+
+@pytest.mark.parametrize("dies", [revoked, suspended, expired, deleted])
+async def test_a_stream_ends_with_the_key_that_let_it_in(
+    tmp_path: Path, dies: Callable[[People, SetClock, str], None]
+) -> None:
+    clock, recorder, provider, held = SetClock(), MemoryRecorder(), SimulatedProvider(), asyncio.Event()
+    provider.script(ScriptedAnswer(steps=[BEGINNING, held, REST], times=None))
+    with closing(People(database(tmp_path), hash_key=bytes(32), clock=clock, ids=new_id)) as people:
+        alice, bob = [people.create_user(name).id for name in ("alice", "bob")]
+        hers = people.create_key(alice, name="hers", life=timedelta(hours=1))
+        his = people.create_key(bob, name="his")
+        async with serve_simulator(provider) as url:
+            bridge = RequestBridge(
+                providers=[anthropic(base_url=url, key="central-key")],
+                recorder=recorder,
+                authenticator=KeyAuthenticator(people, BadTokens(), clock),
+            )
+            app: Any = bridge
+            async with bridge, running(HttpServer(app, sockets=bind("127.0.0.1", 0))) as server, client(server) as ask:
+                watching = asyncio.create_task(end_what_dead_keys_opened(bridge, people, every=0.01))
+                async with stream(ask, hers.secret) as one, stream(ask, his.secret) as other:
+                    chunks, others = one.aiter_raw(), other.aiter_raw()
+                    began = [await anext(chunks), await anext(others)]
+                    dies(people, clock, hers.key.id)
+                    async with asyncio.timeout(BOUND):
+                        rest = b"".join([chunk async for chunk in chunks])
+                    held.set()
+                    async with asyncio.timeout(BOUND):
+                        his_rest = b"".join([chunk async for chunk in others])
+                watching.cancel()
+
+    assert began == [BEGINNING, BEGINNING]
+    assert rest.startswith(b"event: error\n")
+    assert his_rest == REST
+    assert sorted(end.state for end in recorder.ends) == ["completed", "gateway_aborted"]
+
+
+def client(server: HttpServer) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=BOUND, trust_env=False)
+
+
+def stream(ask: httpx2.AsyncClient, key: str) -> Any:
+    return ask.stream(
+        "POST", "/anthropic/v1/messages", json=messages(stream=True), headers={"authorization": f"Bearer {key}"}
+    )
