@@ -1,4 +1,4 @@
-"""What was recorded, as a table for a person: one line for each interception, oldest first."""
+"""What was recorded, as a table for a person: one row for each interception."""
 
 from __future__ import annotations
 
@@ -25,20 +25,26 @@ _COLUMNS = (
     "SESSION",
 )
 _NUMBERS = frozenset({"IN", "OUT", "CACHE READ", "CACHE WRITE"})
+_STACKED = ("PERSON, CLIENT, SESSION", "PROMPT", "MODEL, TOKENS", "TOOLS, THOUGHTS")
 _LONGEST = 50  # characters of a prompt or a thought
-_WIDTH = 200  # where nothing is known about the screen
+_WIDTH = 200  # columns of the screen, where nothing is known about it
+_ROOMY = 150  # columns from which on everything stands in one line
 _NONE = "-"
 
 
-def print_records(interceptions: Sequence[Mapping[str, Any]]) -> None:
-    """Prints `interceptions`, dicts as `Reading` gives them."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in _COLUMNS:
+def print_records(interceptions: Sequence[Mapping[str, Any]], *, width: int | None = None) -> None:
+    """Prints `interceptions`, dicts as `Reading` gives them, as wide as the screen is unless a `width` is given."""
+    if width is None and not sys.stdout.isatty():
+        width = _WIDTH
+    console = Console(width=width, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    roomy = console.width >= _ROOMY
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0 if roomy else 1, 0), header_style="bold")
+    for column in _COLUMNS if roomy else _STACKED:
         drawn.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
     for interception in interceptions:
-        drawn.add_row(*(Text(cell) for cell in cells(interception)))
-    width = None if sys.stdout.isatty() else _WIDTH
-    Console(width=width, no_color=bool(os.environ.get("NO_COLOR")), highlight=False).print(drawn)
+        row = cells(interception)
+        drawn.add_row(*(Text(cell) for cell in (row if roomy else _stacked(row))))
+    console.print(drawn)
 
 
 def cells(interception: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,6 +60,18 @@ def cells(interception: Mapping[str, Any]) -> tuple[str, ...]:
         _joined(call["tool"] for call in interception["tool_usages"]),
         _joined(thought["content"] for thought in interception["model_thoughts"]),
         _short(interception["session_id"]),
+    )
+
+
+def _stacked(row: tuple[str, ...]) -> tuple[str, ...]:
+    """The same in fewer columns, for a narrow screen."""
+    person, client, model, prompt, fresh, out, read, written, tools, thoughts, session = row
+    cached = "" if (read, written) == ("0", "0") else f"\ncache {read} read, {written} written"
+    return (
+        f"{person}\n{client}\n{session}",
+        prompt,
+        f"{model}\n{fresh} in, {out} out{cached}",
+        "\n".join(text for text in (tools, thoughts) if text != _NONE) or _NONE,
     )
 
 
