@@ -110,6 +110,24 @@ async def test_a_request_whose_head_was_arriving_is_answered_in_the_drain() -> N
         gateway.stream.chunks.put_nowait(None)
 
 
+async def test_a_request_that_was_sent_but_not_yet_read_is_answered_in_the_drain() -> None:
+    gateway = Gateway()
+    async with (
+        served(gateway, on_draining=gateway.drain) as server,
+        connected(server.port) as other,
+        connected(server.port) as client,
+    ):
+        await begin_stream(gateway, other)
+        await client.send(GET)
+        await client.reply()
+        client.writer.write(GET)  # in the kernel's hands, and nothing has run since
+        server.begin_drain()
+        reply = await client.reply()
+        assert (reply.status, reply.header("connection")) == (503, "close")
+        assert await client.rest() == b""
+        gateway.stream.chunks.put_nowait(None)
+
+
 async def test_at_the_deadline_the_application_ends_its_streams_in_its_own_words() -> None:
     gateway = Gateway()
 

@@ -26,6 +26,8 @@ from aibridge.server.http.sockets import endpoints
 
 # uvloop's timers and clock count whole milliseconds: a deadline within this much has passed.
 _CLOCK_STEP = 0.002
+# Seconds in which what an idle client had sent before a drain comes out of the kernel's buffer, on a busy machine too.
+_ON_ITS_WAY = 0.05
 # Connections above the cap that are told so properly (after their first bytes, and lingering); the others at once.
 _TOLD_PROPERLY = 256
 
@@ -146,7 +148,9 @@ class HttpConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         self.last_request = True
         if self._patience.phase == "idle":
-            self._close()
+            # A request may be in the kernel's buffer already: closing on it would be a reset instead of its answer.
+            self._patience.due = min(self._patience.due, self._loop.time() + _ON_ITS_WAY)
+            self._alarm.by(self._patience.due)
 
     def abort(self) -> None:
         self._release()
