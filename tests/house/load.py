@@ -146,6 +146,7 @@ class Load:
     asked: list[Asked] = field(default_factory=list)
     answered: int = 0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _users: list[asyncio.Task[None]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -154,10 +155,16 @@ class Load:
         """So many users inside the block; leaving it waits until each has come to the end of what it asked."""
         async with asyncio.timeout(None) as bound, asyncio.TaskGroup() as group:
             for _ in range(count):
-                group.create_task(self._user())
+                self._users.append(group.create_task(self._user()))
             yield
             self._stopping.set()
             bound.reschedule(asyncio.get_running_loop().time() + BOUND)
+
+    def leave(self) -> None:
+        """Users give up what they wait for: nobody serves any more."""
+        self._stopping.set()
+        for user in self._users:
+            user.cancel()
 
     async def more_answers(self, count: int) -> None:
         """Returns when so many more requests have been answered to the end."""
