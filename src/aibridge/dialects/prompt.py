@@ -13,6 +13,8 @@ import msgspec
 from aibridge.dialects.reading import decoded, elements, mapping, text
 
 _REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
+# What Claude Code 2.1.329 says to the model, as the user, after an answer that broke off (observed November 2026).
+_RESUMING = "Your response above was cut off mid-stream. Resume directly from where it stops"
 _MOST_REMINDERS = 32  # each costs a copy of the words, which may be megabytes
 
 
@@ -36,7 +38,8 @@ def last_message(messages: bytes | None, asides: Collection[str]) -> Mapping[str
 
 
 def own_words(said: str) -> str | None:
-    """The text without the reminders that clients put around a person's words; None when nothing is left.
+    """The text without the reminders that clients put around a person's words; None when nothing is left, and for
+    what a client says by itself to have an answer resumed.
 
     A reminder that does not end, or that stands in the midst of other words, is taken for the person's.
     """
@@ -49,4 +52,5 @@ def own_words(said: str) -> str | None:
             words = words.rpartition(_REMINDER)[0].rstrip("\r\n")
         else:
             break
-    return words if words.strip() else None
+    bare = words.lstrip()
+    return words if bare and not bare.startswith(_RESUMING) else None
