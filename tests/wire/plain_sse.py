@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 
 def lines_of(stream: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Each line as (content, line end); the end is b"" for a last line that has none."""
-    start = at = 0
-    while at < len(stream):
-        size = 2 if stream[at : at + 2] == b"\r\n" else 1 if stream[at : at + 1] in (b"\r", b"\n") else 0
-        if size:
-            yield stream[start:at], stream[at : at + size]
-            start = at + size
-        at += size or 1
+    start = 0
+    for found in re.finditer(rb"\r\n|\n|\r", stream):
+        yield stream[start : found.start()], found.group()
+        start = found.end()
     if start < len(stream):
         yield stream[start:], b""
 
