@@ -201,6 +201,37 @@ async def test_a_second_signal_ends_the_server_at_once(installation: Installatio
     assert [line["ending"] for line in installation.log() if line["event"] == "stopped"] == ["forced"]
 
 
+async def test_a_closed_terminal_ends_the_server_in_good_order(installation: Installation) -> None:
+    installation.configure()
+    async with installation.serving() as server:
+        server.signal(signal.SIGHUP)
+        status = await server.ended()
+
+    assert status == 0
+    assert [line["ending"] for line in installation.log() if line["event"] == "stopped"] == ["drained"]
+
+
+async def test_a_server_that_would_be_its_own_provider_does_not_start(installation: Installation) -> None:
+    installation.environ["ANTHROPIC_BASE_URL"] = "http://localhost:8799/anthropic"
+
+    ran = await installation.run("serve", "--port", "8799")
+
+    assert ran.status == 1
+    assert ran.err == (
+        "aibridge: ANTHROPIC_BASE_URL: providers[0].base_url: is the address of this server itself, not a provider's\n"
+    )
+
+
+async def test_a_port_that_is_taken_is_said_in_one_line(installation: Installation) -> None:
+    installation.configure()
+    async with installation.serving() as server:
+        port = server.url.rpartition(":")[2]
+        ran = await installation.run("serve", "--config", str(installation.file), "--port", port)
+
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == f"aibridge: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
 async def test_several_workers_share_the_port_the_database_and_the_keys(installation: Installation) -> None:
     config = ("--config", str(installation.configure()))
     key = await installation.key()

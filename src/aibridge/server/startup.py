@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,7 +34,7 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     """Serves until told to stop; the exit status. Raises: what `cli.failures` has words for."""
     configuration = load(file, os.environ, flags)
     plan = planned(configuration)
-    for warning in configuration.warnings:
+    for warning in (*configuration.warnings, *_exposed(configuration.settings.server.host)):
         _log.warning(warning)
     raise_descriptor_limit()
     keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
@@ -41,7 +43,7 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     _check_loops(plan, sockets)
     say = partial(banner.say, plan, keys, sockets[0])
     if server.workers == 1:
-        return uvloop.run(serve_process(plan, sockets, say))
+        return uvloop.run(serve_process(plan, sockets, say, until=_hang_up()))
     say()  # the sockets listen: who connects now is answered as soon as a worker serves
     supervisor = Supervisor(
         partial(worker.command, configuration.file, flags),
@@ -53,6 +55,13 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     return 0
 
 
+async def _hang_up() -> None:
+    """Returns when the terminal that we run in is closed: what runs then is finished, as for the other signals."""
+    hung_up = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
+    await hung_up.wait()
+
+
 def planned(configuration: Configuration) -> Plan:
     """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
     providers = tuple(configured_providers(configuration))
@@ -60,6 +69,15 @@ def planned(configuration: Configuration) -> Plan:
     keys = [provider.key.reveal() for provider in providers if provider.key is not None]
     log_to_stderr(configuration.settings.server.log, [secret.reveal(), *keys])
     return Plan(configuration, providers, secret)
+
+
+def _exposed(host: str) -> Iterator[str]:
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        yield f"server.host {host}: keys and prompts pass unencrypted beyond this machine unless TLS is put in front"
 
 
 def _check_loops(plan: Plan, sockets: Sequence[socket.socket]) -> None:

@@ -6,6 +6,7 @@ It reads the configuration as the supervisor did, from the same file, variables 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -39,6 +40,8 @@ def command(file: Path | None, flags: Mapping[At, object], inherited: Inherited)
 
 def main(orders: Orders) -> int:
     """Serves until a signal, or until the supervisor is gone; the exit status."""
+    # The supervisor's word for reading the configuration again; only a restart does that.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     import uvloop  # noqa: PLC0415  `startup` imports this module
 
     from aibridge.server.config import load  # noqa: PLC0415  as above

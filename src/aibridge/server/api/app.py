@@ -52,6 +52,9 @@ class Pages:
         reader = self._reader(request)
         wanted = asked(request.query_params.multi_items(), me=reader.id, now=self._clock.now())
 
+        if reader.only is None:
+            _log.info("everybody's interceptions were listed", extra={"reader": reader.username})
+
         def page() -> bytes:
             found = self._reading.interceptions(
                 wanted.filters, limit=wanted.limit, after_id=wanted.after_id, only_initiator=reader.only
