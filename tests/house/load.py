@@ -44,10 +44,18 @@ class Asked:
     model: str
     dialect: Dialect
     streaming: bool
+    padding: int = 0  # characters of the prompt that only make it long
+    stored: bool = True  # at the provider, as responses are by default
     status: int = 0
     headers: bytes = b""
     body: bytes = b""
     whole: bool = False  # the framing came to its end
+
+    @property
+    def failed_in_its_words(self) -> bool:
+        """The stream ended cleanly, with an error event of its dialect as the last and no terminal event."""
+        last = self.body.rpartition(b"\n\n")[0].rpartition(b"\n\n")[2]
+        return self.whole and TERMINAL[self.dialect] not in self.body and last.startswith(ERROR[self.dialect])
 
     @property
     def settled(self) -> bool:
@@ -57,7 +65,7 @@ class Asked:
 
 def request(asked: Asked, key: str, words: int) -> bytes:
     """The bytes of a request for an answer of about so many words."""
-    prompt = f"{asked.model}: simulate {words} words"
+    prompt = f"{asked.model}: simulate {words} words" + " x" * (asked.padding // 2)
     said = [{"role": "user", "content": prompt}]
     body: dict[str, object] = {"model": asked.model, "stream": asked.streaming}
     match asked.dialect:
@@ -66,7 +74,7 @@ def request(asked: Asked, key: str, words: int) -> bytes:
         case "chat_completions":
             body |= {"messages": said}
         case "responses":
-            body |= {"input": prompt}
+            body |= {"input": prompt, "store": asked.stored}
     content = msgspec.json.encode(body)
     head = (
         f"POST {_PATHS[asked.dialect]} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n"
@@ -132,6 +140,35 @@ async def page(port: int, path: str) -> int:
 async def ready(port: int) -> None:
     """Returns when a gateway serves and says that it is ready."""
     assert await page(port, "/readyz") == 200
+
+
+@asynccontextmanager
+async def streams(port: int, key: str, words: int) -> AsyncIterator[list[asyncio.Task[Asked]]]:
+    """A stream of each dialect, of which something has reached the client; their ends are the tasks' results."""
+
+    async def stream(asked: Asked, begun: asyncio.Event) -> Asked:
+        async with connected(port) as connection:
+            try:
+                await connection.ask(asked, key, words, on_bytes=begun.set)
+            except (OSError, EOFError):
+                begun.set()
+        return asked
+
+    begun = {dialect: asyncio.Event() for dialect in DIALECTS}
+    async with asyncio.timeout(BOUND), asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(stream(Asked(f"stream-{dialect}", dialect, streaming=True), begun[dialect]))
+            for dialect in DIALECTS
+        ]
+        for each in begun.values():
+            await each.wait()
+        yield tasks
+
+
+async def one(port: int, key: str, asked: Asked) -> Asked:
+    """Asks once, on a connection of its own."""
+    async with asyncio.timeout(BOUND), connected(port) as connection:
+        return await connection.ask(asked, key)
 
 
 @dataclass
