@@ -34,7 +34,16 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if shutil.which("npm") is None:
         pytest.skip("neither the agents nor npm to install them are here")
     prefix = tmp_path_factory.mktemp("agents")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(prefix), *PACKAGES.values()]
+    command = [
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--fetch-retries=1",
+        "--prefix",
+        str(prefix),
+        *PACKAGES.values(),
+    ]
     try:
         installed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALLING)
     except subprocess.TimeoutExpired:
