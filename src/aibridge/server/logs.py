@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from aibridge.credentials import Scrubber
+from aibridge.server.auth import own_keys
 
 Form = Literal["auto", "json", "text"]
 
@@ -52,6 +53,6 @@ def _scrubbed(scrubber: Scrubber) -> Callable[[Any, str, Any], str]:
     """The last processor: from the renderer on, the event is one line of text."""
 
     def scrub(logger: Any, name: str, line: Any) -> str:  # noqa: ARG001  a processor's arguments
-        return scrubber.scrub(str(line).encode("utf-8", "replace")).decode()
+        return own_keys.cut(scrubber.scrub(str(line).encode("utf-8", "replace"))).decode()
 
     return scrub

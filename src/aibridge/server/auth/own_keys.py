@@ -26,7 +26,7 @@ def without_keys(headers: Sequence[Header], dropped: frozenset[bytes]) -> list[H
             continue
         if _MARK not in value:
             kept.append(header)
-        elif (rest := _cut(value)).lower() not in _NOTHING:
+        elif (rest := cut(value).strip()).lower() not in _NOTHING:
             kept.append((name, rest))
     return kept
 
@@ -40,8 +40,9 @@ def query_without_keys(query: bytes) -> bytes:
     return query if len(kept) == len(parts) else b"&".join(kept)
 
 
-def _cut(value: bytes) -> bytes:
-    return _CANDIDATE.sub(_unless_ours, value).strip()
+def cut(text: bytes) -> bytes:
+    """The text with a space in the place of every key of ours."""
+    return _CANDIDATE.sub(_unless_ours, text) if _MARK in text else text
 
 
 def _unless_ours(found: re.Match[bytes]) -> bytes:
