@@ -21,7 +21,7 @@ async def asked(path: str, kind: str = "http") -> str:
         return answer
 
     door = FrontDoor(bridge=answering("bridge"), api=answering("api"), own={b"/healthz": answering("health")})
-    await door({"type": kind, "path": path, "raw_path": path.encode()}, None, None)  # type: ignore[arg-type]  # unused
+    await door({"type": kind, "path": path, "raw_path": path.encode()}, None, None)  # type: ignore[arg-type]  # the door uses neither
     [name] = answered
     return name
 

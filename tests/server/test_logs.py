@@ -29,7 +29,7 @@ def said(capsys: pytest.CaptureFixture[str], form: Form) -> list[str]:
     log_to_stderr(form, [CENTRAL_KEY])
     log = logging.getLogger("aibridge.test")
     log.info("something happened to %s", "alice", extra={"count": 3, "key": KEY})
-    prompt = "-".join(["a", "prompt"])  # put together here, so that no line of source has it
+    prompt = "tpmorp-a"[::-1]  # backwards, so that no line of source has it
     try:
         raise RuntimeError(f"{CENTRAL_KEY} and {KEY}", len(prompt))
     except RuntimeError:
