@@ -20,17 +20,17 @@ from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.messages import MESSAGES
-from aibridge.errors import AnswerBroken, Header, InvalidRequest, Problem, RecordingFailed, Refused
+from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
 from aibridge.interceptor import Asked, Interception, Ports
 from aibridge.passthrough import PassthroughRequest, pass_through
 from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Recorder, Upstream
 from aibridge.providers.base import Provider
 from aibridge.providers.headers import NOSNIFF
 from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
+from aibridge.request_body import ClientLeft, coding_of, decoded, read_body
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
 from aibridge.stores.conversations import MemoryConversationStore
 from aibridge.upstream import HttpUpstream
-from aibridge.wire.content_coding import TooLarge, Undecodable, decoded_body
 
 MAX_BODY = 32 * 1024 * 1024
 _LOG = logging.getLogger("aibridge")
@@ -55,7 +55,7 @@ class RequestBridge:
         providers: the upstreams by name; names must differ.
         recorder: keeps the records.
         authenticator: finds the actor; by default the one that the host set with `set_actor`.
-        upstream: the way out; by default HTTP through aiohttp, closed with the bridge.
+        upstream: the way out; by default our own HTTP/1.1 client, closed with the bridge.
         conversations: owners of what providers store; by default in memory, which a restart forgets.
         clock, ids: time and identifiers, as arguments.
         attribution_key: key of the hashed identifiers of people (`upstream_user="hash"`, or too long a value).
@@ -200,7 +200,7 @@ class RequestBridge:
             await _answer(writer, dialect or errors, refused.problem)
         except RecordingFailed:
             await _answer(writer, errors, Problem(503, "this request cannot be recorded at the moment"))
-        except _ClientLeft:
+        except ClientLeft:
             pass
         except AnswerBroken:
             raise
@@ -219,15 +219,15 @@ class RequestBridge:
             async with run.interruption:
                 identity = await self._authenticator.authenticate(scope)
                 run.credential_id = identity.credential_id
-                body = await self._body(scope, receive)
+                body = await read_body(scope, receive, self._max_body)
         except Interrupted:
             raise _ended_by_us() from None
         dialect = route.rule.dialect
         coding = None
         if dialect is not None or route.rule.adaptation is not None:  # somebody reads it
-            coding = _coding(identity.headers)
+            coding = coding_of(identity.headers)
             if coding is not None:
-                body = self._decoded(coding, body)
+                body = decoded(coding, body, self._max_body)
         if dialect is None:
             passing = PassthroughRequest(route, scope["method"], identity, body, scope, coding is not None)
             await self._watched(scope, receive, writer, run.interruption, self._pass(passing, writer, run.interruption))
@@ -315,39 +315,6 @@ class RequestBridge:
         if not self._running and self._idle is not None:
             self._idle.set()
 
-    async def _body(self, scope: Mapping[str, Any], receive: Receive) -> bytes:
-        """The request body, whole. Raises: Refused (413), _ClientLeft."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
-                raise self._too_large()
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            first: bytes = message.get("body", b"")
-            if len(first) > self._max_body:
-                raise self._too_large()
-            return first
-        body = bytearray()
-        while True:
-            if message["type"] == "http.disconnect":
-                raise _ClientLeft
-            body += message.get("body", b"")
-            if len(body) > self._max_body:
-                raise self._too_large()
-            if not message.get("more_body", False):
-                return bytes(body)
-            message = await receive()
-
-    def _decoded(self, coding: str, body: bytes) -> bytes:
-        try:
-            return decoded_body(coding, body, self._max_body)
-        except Undecodable as error:
-            raise InvalidRequest(str(error), status=415) from None
-        except TooLarge:
-            raise self._too_large() from None
-
-    def _too_large(self) -> Refused:
-        return Refused(Problem(413, f"the request body is larger than the limit of {self._max_body} bytes"))
-
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """For servers that run the bridge as their whole application."""
         while True:
@@ -372,17 +339,6 @@ class _Run:
 
 def _ended_by_us() -> Refused:
     return Refused(Problem(503, "the gateway ended this request"))
-
-
-class _ClientLeft(Exception):
-    """The client hung up before its request was whole."""
-
-
-def _coding(headers: Sequence[Header]) -> str | None:
-    """The request's content coding, if it has one."""
-    codings = [value.strip().lower() for name, value in headers if name.lower() == b"content-encoding"]
-    coding = b",".join(codings).decode("latin-1")
-    return coding if coding and coding != "identity" else None
 
 
 def _secrets(providers: Sequence[Provider]) -> Iterable[str]:
