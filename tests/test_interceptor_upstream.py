@@ -57,7 +57,9 @@ async def test_a_failure_before_the_first_byte_is_an_answer_in_the_dialects_word
         assert end.time_to_first_byte is None
         assert scene.recorder.kept.token_usages == []
         assert len(scene.recorder.kept.prompts) == 1
-        assert scene.client.header("x-aibridge-interception-id") is not None
+        for name in ("x-aibridge-interception-id", "request-id", "x-request-id"):
+            assert scene.client.header(name) == end.interception_id.encode()
+        assert scene.client.header("x-content-type-options") == b"nosniff"
         if exchange.dialect == "messages":
             assert json.loads(scene.client.body)["request_id"] == end.interception_id
 
