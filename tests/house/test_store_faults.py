@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.durable import ended, interception, prompt, recording, until
 from tests.house import books
 from tests.house.load import DIALECTS, Asked, one, page, ready, streams
 from tests.house.product import BOUND, House, end, house, provider
@@ -91,17 +92,38 @@ async def test_closed_asks_no_provider_while_the_disk_is_full_and_goes_on_when_i
         status = await end(process, signal.SIGTERM)
         found = books.read(own.database, ledger)
 
-    ended = [task.result() for task in running]
+    cut = [task.result() for task in running]
     assert (long.status, readiness) == (503, 503)
     assert [each.status for each in refused] == [503, 503, 503]
     assert all(b'"error"' in each.body for each in refused)
-    assert all(each.failed_in_its_words for each in ended), ended
+    assert all(each.failed_in_its_words for each in cut), cut
     assert found.served.keys().isdisjoint(each.model for each in refused)
     assert after.settled
     assert status == 0
     books.check(found, [after])
     # Whether the long one was asked depends on what fitted in: its start, or not even that.
-    assert found.served.keys() - {"long"} == {"before", "after", *(each.model for each in ended)}
+    assert found.served.keys() - {"long"} == {"before", "after", *(each.model for each in cut)}
+
+
+async def test_a_disk_that_is_full_when_the_log_is_copied_into_the_database_breaks_nothing(disk: Path) -> None:
+    async with recording(disk) as at_work:
+        for number in range(3):
+            begun = interception(f"id-{number}")
+            await at_work.recorder.record_interception(begun)
+            await at_work.recorder.record_prompt_usage(prompt(begun.id, "x" * 300_000))
+            await at_work.recorder.record_interception_ended(ended(begun.id))
+        copied = at_work.writer.statistics().checkpoints
+        ballast = fill(disk)
+        await until(lambda: at_work.writer.statistics().checkpoints > copied)
+        assert at_work.writer.why_unhealthy is None
+        ballast.unlink()
+        await at_work.recorder.record_interception(interception("id-3"))
+        await at_work.recorder.record_interception_ended(ended("id-3"))
+
+    assert at_work.rows("SELECT count(*), max(id) FROM aibridge_interceptions WHERE state = 'completed'") == [
+        (4, "id-3")
+    ]
+    assert at_work.rows("PRAGMA integrity_check") == [("ok",)]
 
 
 async def test_usage_only_gives_content_up_for_usage_when_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
@@ -142,6 +164,26 @@ async def test_open_serves_on_while_nothing_can_be_recorded(tmp_path: Path, disk
     assert all(each.settled for each in (long, *others, after)), others
     assert kept["after"] == "completed"
     assert status == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit(2) is of Linux")
+async def test_open_serves_on_after_an_error_of_the_disk_and_exits_non_zero_when_it_is_ended(tmp_path: Path) -> None:
+    async with served(tmp_path, tmp_path / "aibridge.db", "open") as (own, key, _, process):
+        async with streams(own.port, key, 100) as running:
+            limit = own.database.with_name("aibridge.db-wal").stat().st_size
+            async with no_larger_files(process.pid, limit):
+                long = await one(own.port, key, Asked("long", "messages", streaming=False, padding=LONG))
+            readiness = await page(own.port, "/readyz")
+        after = await one(own.port, key, Asked("after", "chat_completions", streaming=True))
+        status = await end(process, signal.SIGTERM)
+
+    by_dialect = {task.result().dialect: task.result() for task in running}
+    assert readiness == 503
+    assert long.settled
+    assert after.settled
+    assert by_dialect["messages"].settled
+    assert by_dialect["chat_completions"].settled
+    assert status == 1
 
 
 async def failed(
@@ -197,7 +239,7 @@ async def test_after_an_error_of_the_disk_the_gateway_drains_and_exits_non_zero_
             failure = no_syncs(process.pid)
         else:
             failure = no_larger_files(process.pid, own.database.with_name("aibridge.db-wal").stat().st_size)
-        ended, status = await failed(own, key, process, failure)
+        running, status = await failed(own, key, process, failure)
         async with own.serving() as successor:
             await ready(own.port)
             after = await one(own.port, key, Asked("after", "responses", streaming=True))
@@ -205,8 +247,8 @@ async def test_after_an_error_of_the_disk_the_gateway_drains_and_exits_non_zero_
         found = books.read(own.database, ledger)
 
     assert status == 1
-    assert all(each.failed_in_its_words for each in ended), ended
+    assert all(each.failed_in_its_words for each in running), running
     assert "refused" not in found.served
     assert (before.settled, after.settled, successor_status) == (True, True, 0)
     books.check(found, [before, after])
-    assert {found.kept[each.model].state for each in ended} == {"recovered"}
+    assert {found.kept[each.model].state for each in running} == {"recovered"}

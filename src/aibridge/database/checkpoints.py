@@ -10,6 +10,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from aibridge.database import batches
 from aibridge.database.locks import FileLock
 
 LONG_LOG = 16 * 1024 * 1024
@@ -44,13 +45,13 @@ class Checkpoints:
         """Copies what can be copied. When that was all and nobody reads the log, the next commit starts it anew.
 
         Raises:
-            sqlite3.Error: other than for being busy.
+            sqlite3.Error: other than for being busy, or for want of room on the disk: the log has everything meanwhile.
         """
         with self._lock:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                if batches.verdict_on(error) != "passing":
                     raise
         self.count += 1
         # What an old reader still needs stays in the log; asking again for every commit would not hurry it.
