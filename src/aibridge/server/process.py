@@ -67,9 +67,9 @@ async def serve_process(
     sockets: list[socket.socket],
     on_started: Callable[[], None],
     *,
-    until: Coroutine[Any, Any, None] | None = None,
+    until: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
-    """Serves until a signal, or until `until` returns, and drains. Returns the exit status.
+    """Serves until a signal, or until what `until` gives returns, and drains. Returns the exit status.
 
     Raises:
         DatabaseUnusable
@@ -84,7 +84,7 @@ async def serve_process(
             on_draining=gateway.start_draining,
             on_deadline=gateway.bridge.abort,
         )
-        ends = [] if until is None else [until]
+        ends = [] if until is None else [until()]
         if settings.recording.fail != "open":  # whose requests are served although nothing is kept
             ends.append(failure_of(gateway.store))
         beside = [

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import uvloop
 
 from aibridge.clock import SystemClock, new_id
+from aibridge.database.files import DatabaseFile
+from aibridge.database.upgrade import bring_up_to_date
 from aibridge.server import banner, worker
 from aibridge.server.config import At, Configuration, Wrong, load
 from aibridge.server.configured_providers import configured_providers
@@ -34,16 +36,17 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     """Serves until told to stop; the exit status. Raises: what `cli.failures` has words for."""
     configuration = load(file, os.environ, flags)
     plan = planned(configuration)
-    for warning in (*configuration.warnings, *_exposed(configuration.settings.server.host)):
-        _log.warning(warning)
     raise_descriptor_limit()
+    bring_up_to_date(DatabaseFile.at(configuration.database))
     keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
     server = configuration.settings.server
     sockets = bind(server.host, server.port) if descriptor is None else [_given(descriptor)]
     _check_loops(plan, sockets)
+    for warning in (*configuration.warnings, *_exposed(server.host)):
+        _log.warning(warning)
     say = partial(banner.say, plan, keys, sockets[0])
     if server.workers == 1:
-        return uvloop.run(serve_process(plan, sockets, say, until=_hang_up()))
+        return uvloop.run(serve_process(plan, sockets, say, until=_hang_up))
     say()  # the sockets listen: who connects now is answered as soon as a worker serves
     supervisor = Supervisor(
         partial(worker.command, configuration.file, flags),

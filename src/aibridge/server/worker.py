@@ -53,7 +53,7 @@ def main(orders: Orders) -> int:
     plan = planned(load(None if orders.file is None else Path(orders.file), os.environ, flags))
     raise_descriptor_limit()
     ready = partial(tell_ready, orders.supervisor)
-    gone = watch_supervisor(orders.supervisor)
+    gone = partial(watch_supervisor, orders.supervisor)
     return uvloop.run(serve_process(plan, inherited(orders.listening), ready, until=gone))
 
 

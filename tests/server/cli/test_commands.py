@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aibridge import __version__
 from aibridge.server.cli import run
 from tests.durable import ended, interception, prompt, recording, tool, usage
 
@@ -190,6 +191,11 @@ def test_a_database_that_is_none_is_named(terminal: Terminal) -> None:
     assert terminal.run("users", "list") == 1
     assert "aibridge.db" in terminal.err
     assert "Traceback" not in terminal.err
+
+
+def test_the_version_is_told(terminal: Terminal) -> None:
+    assert terminal.run("--version") == 0
+    assert terminal.out == f"{__version__}\n"
 
 
 @pytest.mark.parametrize("group", ["users", "keys", "interceptions", "config"])

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from aibridge import __version__
 from aibridge.server.cli import configuration, interceptions, keys, serving, users
 
 app = typer.Typer(
@@ -21,6 +23,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A gateway between AI clients and model providers that keeps a record of what passes.",
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001  its callback does the work
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    return
+
+
 app.command("serve")(serving.serve)
 app.command("demo")(serving.demo)
 app.add_typer(configuration.app, name="config")

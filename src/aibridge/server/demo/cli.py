@@ -68,7 +68,7 @@ async def _perform(folder: Path, sockets: list[socket.socket], *, once: bool) ->
             set_up, folder, provider_url=provider_url, port=port, clock=SystemClock(), ids=new_id
         )
         performance = _Performance(stage, f"http://{HOST}:{port}", once=once)
-        status = await serve_process(stage.plan, sockets, performance.serving.set, until=performance.run())
+        status = await serve_process(stage.plan, sockets, performance.serving.set, until=performance.run)
     return status or performance.status
 
 
