@@ -1,0 +1,1 @@
+"""The standing benchmark: what the gateway costs beside nginx. See README.md."""
