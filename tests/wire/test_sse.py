@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -67,6 +69,9 @@ def test_events_are_those_of_the_standard(stream: bytes) -> None:
 
 
 @given(chunked_streams(), st.integers(0, 30))
+@example((b"data: x\n\n", [b"data: x\n\n"]), 8)
+@example((b"data: x\n\n", [b"data: x", b"\n\n"]), 8)
+@example((b"data: x\n\n", [b"data: x\n", b"\n"]), 9)
 def test_too_large_events_are_the_same_ones_whatever_the_chunks(chunked: tuple[bytes, list[bytes]], limit: int) -> None:
     stream, chunks = chunked
     splitter = EventSplitter(limit)
@@ -130,6 +135,20 @@ def test_many_events_in_one_chunk_take_time_in_proportion() -> None:
     EventSplitter().split(Counting(b"data: x\n\n" * 1000))
 
     assert Counting.looks <= 1
+
+
+def test_a_large_event_in_many_chunks_takes_time_in_proportion() -> None:
+    splitter = EventSplitter()
+    chunk = b"x" * 4096
+
+    before = time.process_time()
+    for _ in range(2000):
+        splitter.split(chunk)
+    taken = time.process_time() - before
+
+    # About 0.02 s; scanned from its beginning for each chunk, the event would take several seconds.
+    assert taken < 1.0
+    assert splitter.held == 2000 * 4096
 
 
 @pytest.mark.parametrize(
