@@ -35,50 +35,58 @@ class Interrupted(Exception):
 class Interruption:
     """An async block that `interrupt` ends, raising Interrupted from it. The first reason counts.
 
-    It may be entered again, and is not entered at all once there is a reason.
+    It may be entered again, and is not entered at all once there is a reason. What `asyncio.timeout` does with a
+    timer, this does with a word from outside: one cancellation, taken back exactly once.
     """
 
-    __slots__ = ("_active", "_timeout", "reason")
+    __slots__ = ("_active", "_cancelled", "_cancelling", "_due", "_task", "reason")
 
     def __init__(self) -> None:
         self.reason: InterruptReason | None = None
-        self._timeout: asyncio.Timeout
+        self._task: asyncio.Task[object] | None = None
         self._active = False
+        self._cancelled = False
+        self._cancelling = 0  # requests to cancel that others had made before the block
+        self._due: asyncio.Handle | None = None
 
     def interrupt(self, reason: InterruptReason) -> None:
         if self.reason is None:
             self.reason = reason
-            if self._active:
-                self._expire()
+            if self._active and self._task is not None:
+                # Not at once: said from within the block, it could strike after the block's end.
+                self._due = self._task.get_loop().call_soon(self._cancel)
 
     def disarm(self) -> None:
         """From now on `interrupt` changes nothing but `reason`."""
-        if self._active:
-            self._active = False
-            if not self._timeout.expired():
-                self._timeout.reschedule(None)
+        self._active = False
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     async def __aenter__(self) -> None:
         if self.reason is not None:
             raise Interrupted(self.reason)
-        self._timeout = asyncio.timeout(None)
-        await self._timeout.__aenter__()
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
         self._active = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._active = False
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            if self.reason is None or not self._timeout.expired():
-                raise
-            raise Interrupted(self.reason) from None
+        self.disarm()
+        if self._cancelled and self._task is not None and self.reason is not None:
+            self._cancelled = False
+            # More requests than before: somebody else wants the task to end, which goes first.
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise Interrupted(self.reason) from None
 
-    def _expire(self) -> None:
-        # asyncio.Timeout does the delicate part: one cancellation, taken back exactly once.
-        self._timeout.reschedule(asyncio.get_running_loop().time())
+    def _cancel(self) -> None:
+        self._due = None
+        if self._active and self._task is not None:
+            self._active = False
+            self._cancelled = True
+            self._task.cancel()
 
 
 class ReplyWriter:
