@@ -1,7 +1,7 @@
 """Settings that parse but whose feature is not built yet: each that is set is said once, or refuses the start.
 
-Refused is what would make the gateway do something else than was asked for (Bedrock, sign-in by others); the rest
-is only left undone, and warned about.
+Refused is what would make the gateway do something else than was asked for (Bedrock, sign-in by others), or keep what
+was to be kept from the records (redaction); the rest is only left undone, and warned about.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ _SINGLE: dict[tuple[str, str], str] = {
     ("database", "durability"): "PostgreSQL",
     ("metrics", "port"): "the metrics listener",
     ("metrics", "include_initiator"): "the metrics listener",
-    ("recording", "redact"): "redaction",
 }
 _OF_PROVIDERS = {
     "max_retries": "retrying",
@@ -36,6 +35,10 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
         yield ("database", "url"), "must be sqlite:///PATH (PostgreSQL is not built yet)"
     if "key" not in settings.auth.modes:
         yield ("auth", "modes"), 'must contain "key" (the other modes are not built yet)'
+    if settings.recording.redact:
+        # Started all the same, the gateway would store what somebody believes is cut out.
+        keep_none = "set prompts, tool_arguments and thoughts in [recording] to false to keep no content"
+        yield ("recording", "redact"), f"is not built yet; remove it, or {keep_none}"
     for index, provider in enumerate(settings.providers):
         if provider.bedrock is not None:
             yield ("providers", index, "bedrock"), "is not built yet; remove it, or the provider"
