@@ -192,7 +192,8 @@ def test_what_is_not_in_the_table_is_not_supported(path: str) -> None:
     for method in ("POST", "GET", "DELETE"):
         problem = refusal(method, path.encode()).problem
         assert problem.status == 404
-        assert problem.message.startswith(f"route not supported: {method} {path[:200]}")
+        shown = "/".join(part if len(part) < 32 else "..." for part in path.split("/"))
+        assert problem.message == f"route not supported: {method} {shown}"
 
 
 @pytest.mark.parametrize(
@@ -276,12 +277,28 @@ def test_a_provider_that_is_switched_off_is_named() -> None:
 
 
 def test_a_refusal_shows_a_path_in_visible_characters_and_not_all_of_it() -> None:
-    problem = refusal("GET\x1b", b"/x?\"'<script>" + b"y" * 5000).problem
+    problem = refusal("GET\x1b", b"/x?\"'<script>" + b"/y" * 5000).problem
 
-    assert problem.message.startswith("route not supported: GET? /x?\"'<script>yyy")
-    assert problem.message.endswith("yyy...")
+    assert problem.message.startswith("route not supported: GET? /x?\"'<script>/y/y")
+    assert problem.message.endswith(("/y...", "/y/..."))
     assert len(problem.message) < 300
     assert refusal("GET", b"/\x1b[2J").problem.message.isprintable()
+
+
+KEYS = ["aib_" + "0123456789abcdef" * 2 + "_" + "aB3" * 16 + "z", "sk-ant-api03-" + "x" * 95, "AIza" + "y" * 35]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "path", ["/KEY/v1/messages", "/anthropic/KEY", "/KEY", "/anthropic/x=KEY/v1", "/openai/%61KEY"]
+)
+def test_a_refusal_shows_no_part_of_a_path_that_may_be_a_key(path: str, key: str) -> None:
+    for method in ("POST", "GET"):
+        message = refusal(method, path.replace("KEY", key).encode()).problem.message
+
+        assert message.startswith(f"route not supported: {method} /")
+        assert key[4:12] not in message
+        assert "..." in message
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ _HARMLESS_ESCAPE = re.compile(rb"%(?:3a|40)", re.IGNORECASE)
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")  # visible ASCII but `#`
 _NOT_IN_A_PATH = re.compile(rb"[^A-Za-z0-9_.:@/~!$&'()*+,;=-]")
 _SHOWN = 200  # characters of a path in an error
+# A part this long may be a key that somebody put into an address. The table's own parts, and names, are shorter; the
+# keys of providers and ours begin at 39 characters.
+_MAYBE_SECRET = re.compile(rb"[^/]{32,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,7 @@ def _not_allowed(method: str, raw_path: bytes, methods: Iterable[str], dialect: 
 
 
 def _request_line(method: str, raw_path: bytes) -> str:
-    return f"{_shown(method.encode('utf-8', errors='replace'))[:20]} {_shown(raw_path)}"
+    return f"{_shown(method.encode('utf-8', errors='replace'))[:20]} {_shown(_MAYBE_SECRET.sub(b'...', raw_path))}"
 
 
 def _shown(raw: bytes) -> str:

@@ -34,11 +34,14 @@ class Desk:
     key_id: str
     user_id: str
 
-    async def ask(self, *headers: tuple[str, str], query: str = "", address: str = "10.0.0.1") -> Identity:
+    async def ask(
+        self, *headers: tuple[str, str], query: str = "", address: str = "10.0.0.1", path: str = "/anthropic/v1/models"
+    ) -> Identity:
         scope: dict[str, Any] = {
             "type": "http",
             "headers": [(name.encode(), value.replace("KEY", self.key).encode()) for name, value in headers],
             "query_string": query.replace("KEY", self.key).encode(),
+            "raw_path": path.replace("KEY", self.key).encode(),
             "client": (address, 1234),
         }
         return await self.authenticator.authenticate(scope)
@@ -195,3 +198,21 @@ async def test_too_many_bad_keys_from_an_address_are_told_to_wait_and_good_ones_
     assert dict(problem.headers) == {b"retry-after": b"60", b"x-should-retry": b"false"}
     assert (elsewhere.status, later.status) == (401, 401)
     assert (await desk.ask(("x-api-key", "KEY"))).actor.id == desk.user_id
+
+
+@pytest.mark.parametrize(
+    "path", ["/anthropic/v1/models/KEY", "/openai/v1/responses/xKEYy/cancel", "/a%2FKEY", "/KEY%41"]
+)
+async def test_a_key_in_the_path_goes_no_further_and_is_not_said_again(desk: Desk, path: str) -> None:
+    with pytest.raises(Refused) as raised:
+        await desk.ask(("authorization", "Bearer KEY"), path=path)
+
+    assert raised.value.problem.status == 400
+    assert "aib_" not in raised.value.problem.message
+
+
+async def test_an_encoded_key_in_the_path_is_one_too(desk: Desk) -> None:
+    with pytest.raises(Refused) as raised:
+        await desk.ask(("authorization", "Bearer KEY"), path=f"/anthropic/v1/models/%61ib_{desk.key[4:]}")
+
+    assert raised.value.problem.status == 400

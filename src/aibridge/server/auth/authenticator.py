@@ -31,6 +31,7 @@ _MISSING = (
     "no gateway key: send your aibridge key as Authorization: Bearer, X-Api-Key or X-AIBridge-Token "
     "(make one with: aibridge keys create)"
 )
+_IN_PATH = "the path has an aibridge key in it: send it in a header, and make a new one, for paths are written to logs"
 _DENIED: dict[Denial, str] = {
     "unknown": "this is no key of this gateway: send your aibridge key, whole (make one with: aibridge keys create)",
     "revoked": "your aibridge key has been revoked: use another (make one with: aibridge keys create)",
@@ -63,8 +64,10 @@ class KeyAuthenticator:
         """The key that a request was sent with, and the names of the headers that are ours for that reason.
 
         Raises:
-            Refused: 400 for a doubled credential, 401, 429 for too many bad ones, 503.
+            Refused: 400 for a doubled credential or a key in the path, 401, 429 for too many bad ones, 503.
         """
+        if own_keys.path_holds_key(scope.get("raw_path") or b""):
+            raise Refused(Problem(400, _IN_PATH))
         given = _given(scope["headers"])
         token = given.pop(_TOKEN, None)
         values = [given[name] for name in _CREDENTIALS if name in given] if token is None else [token]

@@ -40,6 +40,11 @@ def query_without_keys(query: bytes) -> bytes:
     return query if len(kept) == len(parts) else b"&".join(kept)
 
 
+def path_holds_key(raw_path: bytes) -> bool:
+    """Whether a key of ours stands in a path, percent-encoded or not. Nothing can be cut out of one."""
+    return (_MARK in raw_path or b"%" in raw_path) and _holds_key(unquote_to_bytes(raw_path))
+
+
 def cut(text: bytes) -> bytes:
     """The text with a space in the place of every key of ours."""
     return _CANDIDATE.sub(_unless_ours, text) if _MARK in text else text
