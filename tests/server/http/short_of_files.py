@@ -1,4 +1,4 @@
-"""A server for the tests of file descriptors, run as a program: `uvloop` or `asyncio` is its argument.
+"""A server for the tests of file descriptors, run as a program.
 
 It may open 96 files. Each line that it reads is a command, answered with one line: `take` opens files until there
 are none left, `give` closes those, `cpu` gives the processor seconds used so far.
@@ -49,4 +49,4 @@ async def main() -> None:
 
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
-asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[1] == "uvloop" else asyncio.new_event_loop).run(main())
+asyncio.Runner(loop_factory=uvloop.new_event_loop).run(main())

@@ -1,7 +1,8 @@
 """The listening sockets of one server: open, paused while file descriptors are short, or closed.
 
-Left alone, libuv accepts and closes connections when descriptors run out, or spins when its spare one is taken by a
-thread, and asyncio logs hundreds of errors a second. Paused, the kernel's queue holds the clients until there is room.
+Left alone, libuv (uvloop) accepts and closes connections when descriptors run out, or spins when its spare one is taken
+by a thread. Paused, the kernel's queue holds the clients until there is room. (asyncio's own loop, which nothing is
+served with, pauses by itself; what it has accepted in that moment it resets.)
 """
 
 import asyncio
