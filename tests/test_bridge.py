@@ -173,7 +173,9 @@ async def test_what_a_revoked_credential_let_in_ends_and_nothing_else() -> None:
             await calls[-1].client.until(1)
         assert house.bridge.credentials_in_use == {"first", "second"}
         house.bridge.abort_credential("first")
-        assert b"event: error" in (await calls[0].done()).body
+        told = (await calls[0].done()).body
+        assert b"event: error" in told
+        assert b"your credential is no longer valid" in told
         assert house.bridge.credentials_in_use == {"second"}
         assert not calls[1].task.done()
         assert house.recorder.end.state == "gateway_aborted"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from aibridge import failures
 from aibridge.actor import actor_of
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Scrubber
@@ -35,6 +36,8 @@ from aibridge.upstream import HttpUpstream
 MAX_BODY = 32 * 1024 * 1024
 _LOG = logging.getLogger("aibridge")
 _MOUNTED_PREFIXES = ("",)
+# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
+_UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
 
 class ScopeAuthenticator:
@@ -43,8 +46,7 @@ class ScopeAuthenticator:
     async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
         actor = actor_of(scope)
         if actor is None:
-            headers = [(b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false")]
-            raise Refused(Problem(401, "nobody is signed in", headers=headers))
+            raise Refused(Problem(401, "nobody is signed in", headers=_UNAUTHORIZED))
         return Identity(actor, list(scope["headers"]), scope.get("query_string", b""))
 
 
@@ -162,11 +164,12 @@ class RequestBridge:
         """The ids of the credentials (`Identity.credential_id`) that let in what is running."""
         return {run.credential_id for run in self._running if run.credential_id is not None}
 
-    def abort_credential(self, credential_id: str) -> None:
-        """Ends, as `abort` does, what this credential let in: it was revoked, or its owner was."""
+    def abort_credential(self, credential_id: str, why: str = "your credential is no longer valid") -> None:
+        """Ends, as `abort` does, what this credential let in: it was revoked, or its owner was. Clients are told `why`."""
+        problem = Problem(401, why, headers=_UNAUTHORIZED)
         for run in self._running:
             if run.credential_id == credential_id:
-                run.interruption.interrupt("gateway_aborted")
+                run.interruption.interrupt("gateway_aborted", problem)
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -220,8 +223,8 @@ class RequestBridge:
                 identity = await self._authenticator.authenticate(scope)
                 run.credential_id = identity.credential_id
                 body = await read_body(scope, receive, self._max_body)
-        except Interrupted:
-            raise _ended_by_us() from None
+        except Interrupted as interrupted:
+            raise Refused(failures.interrupted("gateway_aborted", interrupted.problem).problem) from None
         dialect = route.rule.dialect
         coding = None
         if dialect is not None or route.rule.adaptation is not None:  # somebody reads it
@@ -251,7 +254,7 @@ class RequestBridge:
             if interrupted.reason == "gateway_aborted":
                 if writer.status is not None:
                     raise AnswerBroken("the gateway ended this request") from None
-                raise _ended_by_us() from None
+                raise Refused(failures.interrupted("gateway_aborted", interrupted.problem).problem) from None
 
     async def _watched(
         self,
@@ -335,10 +338,6 @@ class _Run:
     task: asyncio.Task[Any]
     interruption: Interruption = field(default_factory=Interruption)
     credential_id: str | None = None  # of what let it in
-
-
-def _ended_by_us() -> Refused:
-    return Refused(Problem(503, "the gateway ended this request"))
 
 
 def _secrets(providers: Sequence[Provider]) -> Iterable[str]:

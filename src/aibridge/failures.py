@@ -32,9 +32,10 @@ def upstream_failure(error: UpstreamFailure) -> Failure:
     return Failure("upstream_error", Problem(502, str(error)), "connection_error")
 
 
-def interrupted(reason: Literal["client_gone", "gateway_aborted"]) -> Failure:
+def interrupted(reason: Literal["client_gone", "gateway_aborted"], problem: Problem | None = None) -> Failure:
+    """`problem` is what whoever ended it says of it."""
     words = "the client hung up" if reason == "client_gone" else "the gateway ended this request"
-    return Failure(reason, Problem(503, words), reason)
+    return Failure(reason, problem or Problem(503, words), reason)
 
 
 def cancelled(reason: Literal["client_gone", "gateway_aborted"] | None) -> Failure:

@@ -137,7 +137,7 @@ class Interception:
         except RecordingFailed:
             await self._fail(failures.unrecordable())
         except Interrupted as interrupted:
-            await self._fail(failures.interrupted(interrupted.reason))
+            await self._fail(failures.interrupted(interrupted.reason, interrupted.problem))
         except Refused as refused:
             await self._fail(failures.rejected(refused.problem))
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
-from aibridge.errors import Header
+from aibridge.errors import Header, Problem
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,11 +25,12 @@ InterruptReason = Literal["client_gone", "gateway_aborted"]
 
 
 class Interrupted(Exception):
-    """The block was ended from outside."""
+    """The block was ended from outside. `problem` is what the client is told, where whoever ended it said so."""
 
-    def __init__(self, reason: InterruptReason) -> None:
+    def __init__(self, reason: InterruptReason, problem: Problem | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.problem = problem
 
 
 class Interruption:
@@ -39,19 +40,21 @@ class Interruption:
     timer, this does with a word from outside: one cancellation, taken back exactly once.
     """
 
-    __slots__ = ("_active", "_cancelled", "_cancelling", "_due", "_task", "reason")
+    __slots__ = ("_active", "_cancelled", "_cancelling", "_due", "_task", "problem", "reason")
 
     def __init__(self) -> None:
         self.reason: InterruptReason | None = None
+        self.problem: Problem | None = None
         self._task: asyncio.Task[object] | None = None
         self._active = False
         self._cancelled = False
         self._cancelling = 0  # requests to cancel that others had made before the block
         self._due: asyncio.Handle | None = None
 
-    def interrupt(self, reason: InterruptReason) -> None:
+    def interrupt(self, reason: InterruptReason, problem: Problem | None = None) -> None:
         if self.reason is None:
             self.reason = reason
+            self.problem = problem
             if self._active and self._task is not None:
                 # Not at once: said from within the block, it could strike after the block's end.
                 self._due = self._task.get_loop().call_soon(self._cancel)
@@ -65,7 +68,7 @@ class Interruption:
 
     async def __aenter__(self) -> None:
         if self.reason is not None:
-            raise Interrupted(self.reason)
+            raise Interrupted(self.reason, self.problem)
         self._task = asyncio.current_task()
         assert self._task is not None
         self._cancelling = self._task.cancelling()
@@ -79,7 +82,7 @@ class Interruption:
             self._cancelled = False
             # More requests than before: somebody else wants the task to end, which goes first.
             if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-                raise Interrupted(self.reason) from None
+                raise Interrupted(self.reason, self.problem) from None
 
     def _cancel(self) -> None:
         self._due = None

@@ -48,9 +48,17 @@ def test_the_look_is_often_enough() -> None:
     assert EVERY < 60
 
 
-@pytest.mark.parametrize("dies", [revoked, suspended, expired, deleted])
-async def test_a_stream_ends_with_the_key_that_let_it_in(
-    tmp_path: Path, dies: Callable[[People, SetClock, str], None]
+@pytest.mark.parametrize(
+    ("dies", "told"),
+    [
+        (revoked, b"your aibridge key has been revoked"),
+        (suspended, b"your account is suspended"),
+        (expired, b"your aibridge key has expired"),
+        (deleted, b"this is no key of this gateway"),
+    ],
+)
+async def test_a_stream_ends_with_the_key_that_let_it_in_and_says_so(
+    tmp_path: Path, dies: Callable[[People, SetClock, str], None], told: bytes
 ) -> None:
     clock, recorder, provider, held = SetClock(), MemoryRecorder(), SimulatedProvider(), asyncio.Event()
     provider.script(ScriptedAnswer(steps=[BEGINNING, held, REST], times=None))
@@ -80,6 +88,8 @@ async def test_a_stream_ends_with_the_key_that_let_it_in(
 
     assert began == [BEGINNING, BEGINNING]
     assert rest.startswith(b"event: error\n")
+    assert told in rest
+    assert b"authentication_error" in rest
     assert his_rest == REST
     assert sorted(end.state for end in recorder.ends) == ["completed", "gateway_aborted"]
 

@@ -7,6 +7,7 @@ import logging
 
 from aibridge.bridge import RequestBridge
 from aibridge.database.files import DatabaseUnusable
+from aibridge.server.auth.authenticator import DENIED
 from aibridge.server.people import People
 from aibridge.server.store import Store
 
@@ -29,10 +30,10 @@ async def end_what_dead_keys_opened(bridge: RequestBridge, people: People, every
                 known = people.look_up(key_id)
             except DatabaseUnusable:
                 break  # nobody can say; the next look may
-            denial = "deleted" if known is None else people.why_dead(known)
+            denial = "unknown" if known is None else people.why_dead(known)
             if denial is not None:
                 _log.warning("ended what a dead key had opened", extra={"key_id": key_id, "reason": denial})
-                bridge.abort_credential(key_id)
+                bridge.abort_credential(key_id, DENIED[denial])
 
 
 async def failure_of(store: Store) -> None:

@@ -32,7 +32,7 @@ _MISSING = (
     "(make one with: aibridge keys create)"
 )
 _IN_PATH = "the path has an aibridge key in it: send it in a header, and make a new one, for paths are written to logs"
-_DENIED: dict[Denial, str] = {
+DENIED: dict[Denial, str] = {
     "unknown": "this is no key of this gateway: send your aibridge key, whole (make one with: aibridge keys create)",
     "revoked": "your aibridge key has been revoked: use another (make one with: aibridge keys create)",
     "expired": "your aibridge key has expired: use another (make one with: aibridge keys create)",
@@ -96,7 +96,7 @@ class KeyAuthenticator:
         if wait:
             headers = ((b"retry-after", str(wait).encode()), (b"x-should-retry", b"false"))
             return Refused(Problem(429, "too many bad keys from your address: wait a minute", headers=headers))
-        return Refused(Problem(401, _DENIED[denial], headers=_UNAUTHORIZED))
+        return Refused(Problem(401, DENIED[denial], headers=_UNAUTHORIZED))
 
 
 _TOKEN = b"token"
