@@ -24,13 +24,14 @@ from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
 from aibridge.interceptor import Asked, Interception, Ports
 from aibridge.passthrough import PassthroughRequest, pass_through
-from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Recorder, Upstream
+from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Observer, Recorder, Upstream
 from aibridge.providers.base import Provider
 from aibridge.providers.headers import NOSNIFF
 from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
 from aibridge.request_body import ClientLeft, coding_of, decoded, read_body
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
 from aibridge.stores.conversations import MemoryConversationStore
+from aibridge.unobserved import UNOBSERVED
 from aibridge.upstream import HttpUpstream
 
 MAX_BODY = 32 * 1024 * 1024
@@ -59,6 +60,7 @@ class RequestBridge:
         authenticator: finds the actor; by default the one that the host set with `set_actor`.
         upstream: the way out; by default our own HTTP/1.1 client, closed with the bridge.
         conversations: owners of what providers store; by default in memory, which a restart forgets.
+        observer: told what no record says: what is in flight, refused, passed through.
         clock, ids: time and identifiers, as arguments.
         attribution_key: key of the hashed identifiers of people (`upstream_user="hash"`, or too long a value).
             The same key gives the same identifiers; by default one is made, so they change with each start.
@@ -82,6 +84,7 @@ class RequestBridge:
         authenticator: Authenticator | None = None,
         upstream: Upstream | None = None,
         conversations: ConversationStore | None = None,
+        observer: Observer = UNOBSERVED,
         clock: Clock | None = None,
         ids: Ids = new_id,
         attribution_key: bytes | None = None,
@@ -104,6 +107,7 @@ class RequestBridge:
             ids=ids,
             scrubber=Scrubber(_secrets(providers)),
             attribution_key=attribution_key or secrets.token_bytes(32),
+            observer=observer,
             fail=fail,
         )
         self._max_body = max_body
@@ -185,7 +189,7 @@ class RequestBridge:
                 raise ValueError(f"unsupported ASGI scope: {kind}")
 
     async def _http(self, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter) -> None:
-        errors = MESSAGES
+        errors, route = MESSAGES, None
         try:
             route = self._routes.find(scope["method"], raw_path_of(scope))
             if route is None:  # a probe: Claude Code asks so whether anybody is there
@@ -200,9 +204,10 @@ class RequestBridge:
                 self._leave(run)
         except Refused as refused:
             dialect = refused.dialect if isinstance(refused, NoRoute) else None
-            await _answer(writer, dialect or errors, refused.problem)
+            await self._refuse(writer, route, dialect or errors, refused.problem)
         except RecordingFailed:
-            await _answer(writer, errors, Problem(503, "this request cannot be recorded at the moment"))
+            problem = Problem(503, "this request cannot be recorded at the moment")
+            await self._refuse(writer, route, errors, problem)
         except ClientLeft:
             pass
         except AnswerBroken:
@@ -213,7 +218,14 @@ class RequestBridge:
                 return
             if writer.status is not None:
                 raise AnswerBroken("internal error") from None
-            await _answer(writer, errors, Problem(500, "internal error"))
+            await self._refuse(writer, route, errors, Problem(500, "internal error"))
+
+    async def _refuse(self, writer: ReplyWriter, route: Route | None, errors: Dialect, problem: Problem) -> None:
+        """The answer to a request that leaves no record."""
+        provider_name = None if route is None else route.provider.name
+        self._ports.observer.refused(provider_name, None if route is None else route.template, problem.status)
+        headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers]
+        await writer.answer(problem.status, headers, errors.error_body(problem, None))
 
     async def _routed(
         self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, run: _Run
@@ -232,6 +244,7 @@ class RequestBridge:
             if coding is not None:
                 body = decoded(coding, body, self._max_body)
         if dialect is None:
+            self._ports.observer.passing(route.provider.name, route.template, scope["method"])
             passing = PassthroughRequest(route, scope["method"], identity, body, scope, coding is not None)
             await self._watched(scope, receive, writer, run.interruption, self._pass(passing, writer, run.interruption))
         else:
@@ -342,11 +355,6 @@ class _Run:
 
 def _secrets(providers: Sequence[Provider]) -> Iterable[str]:
     return (provider.key.reveal() for provider in providers if provider.key is not None)
-
-
-async def _answer(writer: ReplyWriter, errors: Dialect, problem: Problem) -> None:
-    headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers]
-    await writer.answer(problem.status, headers, errors.error_body(problem, None))
 
 
 async def _refuse_websocket(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:

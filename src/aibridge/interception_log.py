@@ -13,7 +13,7 @@ from typing import Literal, assert_never
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, TokenUsage, ToolUse, Unreadable
 from aibridge.errors import RecordingFailed
-from aibridge.ports import Clock, Ids, Recorder
+from aibridge.ports import Clock, Ids, Observation, Observer, Recorder
 from aibridge.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -23,6 +23,7 @@ from aibridge.records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
+from aibridge.unobserved import UNOBSERVED
 
 Fail = Literal["closed", "usage-only", "open"]
 
@@ -42,10 +43,12 @@ class InterceptionLog:
         "_fail",
         "_ids",
         "_interception_id",
+        "_observer",
         "_prompt",
         "_recorder",
         "_started",
         "first_byte",
+        "observation",
     )
 
     def __init__(
@@ -58,6 +61,7 @@ class InterceptionLog:
         *,
         fail: Fail,
         deadline: float,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._recorder = recorder
         self._clock = clock
@@ -66,21 +70,26 @@ class InterceptionLog:
         self._prompt = prompt
         self._fail = fail
         self._deadline = deadline
+        self._observer = observer
         self._started = clock.monotonic()
         self._ending: asyncio.Task[None] | None = None
         self.first_byte: float | None = None
         """Seconds from the start to the first byte of the provider's answer."""
+        self.observation: Observation = UNOBSERVED
+        """Follows the interception from `begin` to the end."""
 
     async def begin(self, record: InterceptionRecord) -> None:
         """Returns when the start is durable. One that may yet become durable, too late, has been ended.
 
         Raises: RecordingFailed.
         """
+        self.observation = self._observer.intercepting(record)
         try:
             async with asyncio.timeout(self._deadline):
                 await self._recorder.record_interception(record)
         except RecordingFailed:
             if self._fail != "open":
+                self.observation.over()
                 raise
         except TimeoutError:
             if self._fail != "open":
@@ -98,6 +107,8 @@ class InterceptionLog:
         Raises: RecordingFailed.
         """
         failed: RecordingFailed | None = None
+        if last:
+            self.observation.read()
         if self._prompt is not None and (last or response_id is not None):
             prompt, self._prompt = self._prompt, None
             try:
@@ -146,6 +157,7 @@ class InterceptionLog:
                 credential_hint=credential_hint,
             )
             self._ending = asyncio.get_running_loop().create_task(self._recorder.record_interception_ended(record))
+            self._ending.add_done_callback(self._over)
         ending = self._ending
         try:
             await asyncio.wait((ending,), timeout=self._deadline)
@@ -160,6 +172,9 @@ class InterceptionLog:
             if self._fail != "open":
                 raise
 
+    def _over(self, _: asyncio.Task[None]) -> None:
+        self.observation.over()
+
     async def _keep(self, fact: Fact) -> None:
         match fact:
             case TokenUsage():
@@ -168,7 +183,9 @@ class InterceptionLog:
                 await self._recorder.record_tool_usage(self._tool_usage(fact))
             case Thought():
                 await self._recorder.record_model_thought(self._thought(fact))
-            case StoredIds() | Unreadable():
+            case Unreadable():
+                self.observation.unreadable()
+            case StoredIds():
                 pass  # not for the record
             case _:
                 assert_never(fact)

@@ -25,6 +25,7 @@ from aibridge.ports import (
     ConversationStore,
     Identity,
     Ids,
+    Observer,
     Recorder,
     Upstream,
     UpstreamRequest,
@@ -32,10 +33,11 @@ from aibridge.ports import (
     UpstreamTimeouts,
 )
 from aibridge.providers.credential import Credential, choose_credential
-from aibridge.providers.headers import NOSNIFF, client_headers, upstream_headers
+from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, upstream_headers
 from aibridge.records import InterceptionRecord, State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter
 from aibridge.routes import Route, upstream_url
+from aibridge.unobserved import UNOBSERVED
 
 MAX_ERROR_BODY = 1024 * 1024
 """How much of a provider's error body is relayed, in bytes: it is held while secrets are looked for."""
@@ -55,6 +57,7 @@ class Ports:
     ids: Ids
     scrubber: Scrubber
     attribution_key: bytes = field(repr=False)
+    observer: Observer = UNOBSERVED
     fail: Fail = "closed"
     recording_deadline: float = 5.0  # seconds that the provider, or the last event, waits for its record
 
@@ -93,23 +96,16 @@ class Interception:
             self._request.prompt,
             fail=ports.fail,
             deadline=ports.recording_deadline,
+            observer=ports.observer,
         )
         self._headers: Sequence[Header] = ((_INTERCEPTION_ID, self.id.encode()),)
         self._reply: Reply | None = None
         self._streaming_reply = False
 
     async def run(self) -> None:
-        upstream_user = None
-        if self._provider.attributed:
-            upstream_user = identifier(
-                self._asked.identity.actor,
-                self._provider.upstream_user,
-                key=self._ports.attribution_key,
-                limit=self._asked.dialect.identifier_limit,
-            )
         try:
-            await self._log.begin(self._record(upstream_user))
-            await self._run_recorded(upstream_user)
+            await self._log.begin(self._record(self._attributed()))
+            await self._run_recorded()
         except asyncio.CancelledError:
             # The host cancelled us, and nobody will be answered. The end is kept all the same.
             failure = failures.cancelled(self._interruption.reason)
@@ -125,13 +121,13 @@ class Interception:
                 await self._say(failure.problem)
             raise
 
-    async def _run_recorded(self, upstream_user: str | None) -> None:
+    async def _run_recorded(self) -> None:
         try:
             async with self._interruption:
                 await self._check_rules()
                 if self._writer.gone:  # nobody waits, and nothing was spent yet
                     raise Interrupted("client_gone")
-                await self._ask(upstream_user)
+                await self._ask()
         except UpstreamFailure as error:
             await self._fail(failures.upstream_failure(error))
         except RecordingFailed:
@@ -142,6 +138,17 @@ class Interception:
             await self._fail(failures.rejected(refused.problem))
 
     # -- before the provider is asked ------------------------------------------------------------------
+
+    def _attributed(self) -> str | None:
+        """Names the person in the request, if it is to, and has a place for that; the name that the provider is told."""
+        provider, plain = self._provider, self._request
+        if not provider.attributed:
+            return None
+        actor, limit = self._asked.identity.actor, self._asked.dialect.identifier_limit
+        named = identifier(actor, provider.upstream_user, key=self._ports.attribution_key, limit=limit)
+        if named is not None:
+            self._request = plain.attributed_to(named)
+        return named if self._request is not plain else None
 
     def _authorised(self) -> tuple[Credential, Problem | None]:
         """The credential for the provider. A forbidden one is a rejection on record; a missing one is not."""
@@ -193,10 +200,8 @@ class Interception:
 
     # -- the way up and back ---------------------------------------------------------------------------
 
-    async def _ask(self, upstream_user: str | None) -> None:
+    async def _ask(self) -> None:
         provider, request = self._provider, self._request
-        if upstream_user is not None:
-            request = request.attributed_to(upstream_user)
         if provider.ask_usage:
             request = request.asking_usage()
         headers = upstream_headers(
@@ -211,13 +216,15 @@ class Interception:
         outgoing = UpstreamRequest("POST", url, headers, request.body())
         first_byte = provider.first_byte_timeout if request.streaming else provider.blocking_first_byte_timeout
         timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
+        self._log.observation.asked()
         async with self._ports.upstream.open(outgoing, timeouts) as response:
+            self._log.observation.answered(response.status)
             if response.status >= 400:
                 await self._relay_error(response)
             elif response.status >= 300:
                 raise UpstreamReset(f"the provider answered with a redirect ({response.status}), which is not followed")
             else:
-                self._streaming_reply = _is_event_stream(response.headers)
+                self._streaming_reply = is_event_stream(response.headers)
                 self._reply = reply = request.reply(stream=self._streaming_reply)
                 await self._relay(response, reply)
 
@@ -390,10 +397,3 @@ async def _to_its_end(work: Coroutine[Any, Any, object]) -> None:
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait((task,))
-
-
-def _is_event_stream(headers: Sequence[Header]) -> bool:
-    return any(
-        name.lower() == b"content-type" and value.strip().lower().startswith(b"text/event-stream")
-        for name, value in headers
-    )

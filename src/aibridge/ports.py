@@ -89,6 +89,38 @@ class Recorder(Protocol):
     async def record_model_thought(self, record: ModelThoughtRecord) -> None: ...
 
 
+class Observation(Protocol):
+    """Follows one interception. The same rule as for `Observer`: quick, and nothing is raised."""
+
+    def asked(self) -> None:
+        """The provider is asked from now on; what came before was the gateway's own."""
+
+    def answered(self, status: int) -> None:
+        """The head of the provider's answer has come."""
+
+    def unreadable(self) -> None:
+        """An event or a body of the provider's could not be parsed; it was relayed all the same."""
+
+    def read(self) -> None:
+        """The provider's answer was read, as far as it will be; what follows is the gateway's own. May be said twice."""
+
+    def over(self) -> None:
+        """The end is durable, or will never be. Always comes, once."""
+
+
+class Observer(Protocol):
+    """Watches what no record says. Called in the midst of requests: it waits for nothing and raises nothing."""
+
+    def intercepting(self, record: InterceptionRecord) -> Observation:
+        """An interception begins; its start is not durable yet."""
+
+    def passing(self, provider_name: str, route: str, method: str) -> None:
+        """A request goes through on a passthrough route; `route` is the template."""
+
+    def refused(self, provider_name: str | None, route: str | None, status: int) -> None:
+        """A request was answered with an error of ours and left no record. None: it named no route."""
+
+
 class ConversationStore(Protocol):
     """Knows whose the things are that a provider stores under our one central key. State, not records."""
 

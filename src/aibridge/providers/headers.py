@@ -93,6 +93,14 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
     return kept
 
 
+def is_event_stream(headers: Sequence[Header]) -> bool:
+    """Whether an answer's body is a stream of server-sent events."""
+    return any(
+        name.lower() == b"content-type" and value.strip().lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )
+
+
 def _nominated(headers: Sequence[Header]) -> set[bytes]:
     """What `Connection` says is for this hop only (RFC 9110 section 7.6.1)."""
     options = [option for name, value in headers if name.lower() == b"connection" for option in value.split(b",")]

@@ -1,0 +1,32 @@
+"""The observer of a bridge that has none: every call costs as good as nothing."""
+
+from __future__ import annotations
+
+from aibridge.ports import Observation
+from aibridge.records import InterceptionRecord
+
+
+class Unobserved:
+    """An `Observer`, and the `Observation` of every interception, that notes nothing."""
+
+    __slots__ = ()
+
+    def intercepting(self, record: InterceptionRecord) -> Observation:  # noqa: ARG002  the port's argument
+        return self
+
+    def passing(self, provider_name: str, route: str, method: str) -> None: ...
+
+    def refused(self, provider_name: str | None, route: str | None, status: int) -> None: ...
+
+    def asked(self) -> None: ...
+
+    def answered(self, status: int) -> None: ...
+
+    def unreadable(self) -> None: ...
+
+    def read(self) -> None: ...
+
+    def over(self) -> None: ...
+
+
+UNOBSERVED = Unobserved()
