@@ -137,9 +137,16 @@ async def page(port: int, path: str) -> int:
         return await connection.get(path)
 
 
-async def ready(port: int) -> None:
-    """Returns when a gateway serves and says that it is ready."""
-    assert await page(port, "/readyz") == 200
+async def ready(port: int, process: asyncio.subprocess.Process) -> None:
+    """Returns when a gateway serves and says that it is ready. Fails when its process ends instead."""
+    asked = asyncio.create_task(page(port, "/readyz"))
+    ended = asyncio.create_task(process.wait())
+    await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (asked, ended):
+        if not task.done():
+            task.cancel()
+    assert asked.done(), f"the gateway ended with status {process.returncode}: see its log"
+    assert asked.result() == 200
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ async def test_commands_work_while_the_gateway_serves_and_lose_nothing_of_it(tmp
     async with provider(tmp_path, pace=0.002) as (upstream, ledger), house(tmp_path, upstream) as own:
         load = Load(own.port, await own.key(), random.Random(seed), words=(1, 100))
         async with own.serving() as process:
-            await ready(own.port)
+            await ready(own.port, process)
             async with load.users(8):
                 await load.more_answers(20)
                 users = await asyncio.gather(*(own.command("users", "create", f"user-{n}") for n in range(3)))
@@ -63,7 +63,7 @@ async def test_the_open_streams_of_a_suspended_user_end_within_a_minute_and_othe
         await own.command("users", "create", "alice")
         hers, others = await own.key("--user", "alice"), await own.key()
         async with own.serving() as process:
-            await ready(own.port)
+            await ready(own.port, process)
             async with connected(own.port) as connection, asyncio.TaskGroup() as group:
                 async with streams(own.port, hers, 20_000) as running:
                     beside = group.create_task(connection.ask(Asked("beside", "messages", True), others, 20_000))

@@ -38,7 +38,7 @@ async def started(own: House, *flags: str) -> tuple[asyncio.subprocess.Process, 
     before = time.monotonic()
     process = await own.serve(*flags)
     try:
-        await ready(own.port)
+        await ready(own.port, process)
         took = time.monotonic() - before
         assert books.left_open(own.database) == 0
     except BaseException:

@@ -54,7 +54,7 @@ async def kill_a_worker(own: House, load: Load, chance: random.Random) -> str:
 
 async def two_workers(own: House) -> asyncio.subprocess.Process:
     process = await own.serve("--workers", "2")
-    await ready(own.port)
+    await ready(own.port, process)
     return process
 
 
@@ -119,10 +119,10 @@ async def test_two_servers_share_a_file_and_one_that_dies_takes_nothing_of_the_o
         key = await own.key()
         process = await own.serve()
         try:
-            await ready(own.port)
+            await ready(own.port, process)
             (first,) = living(own.database)
             async with house(tmp_path, upstream) as other, other.serving() as second:
-                await ready(other.port)
+                await ready(other.port, second)
                 load = Load(own.port, key, chance, words=(1, 300))
                 beside = Load(other.port, key, chance, words=(1, 300), name="beside")
                 async with load.users(USERS), beside.users(USERS):
@@ -131,7 +131,7 @@ async def test_two_servers_share_a_file_and_one_that_dies_takes_nothing_of_the_o
                     process.kill()
                     await process.wait()
                     process = await own.serve()  # it recovers what the first left, and nothing of the second
-                    await ready(own.port)
+                    await ready(own.port, process)
                     assert open_of(own.database, first) == 0
                     await beside.more_answers(20)
                     await load.more_answers(20)

@@ -70,7 +70,7 @@ async def served(
     ):
         key = await own.key()
         async with own.serving() as process:
-            await ready(own.port)
+            await ready(own.port, process)
             yield own, key, ledger, process
 
 
@@ -241,7 +241,7 @@ async def test_after_an_error_of_the_disk_the_gateway_drains_and_exits_non_zero_
             failure = no_larger_files(process.pid, own.database.with_name("aibridge.db-wal").stat().st_size)
         running, status = await failed(own, key, process, failure)
         async with own.serving() as successor:
-            await ready(own.port)
+            await ready(own.port, successor)
             after = await one(own.port, key, Asked("after", "responses", streaming=True))
             successor_status = await end(successor, signal.SIGTERM)
         found = books.read(own.database, ledger)

@@ -23,7 +23,7 @@ async def test_streams_run_on_while_the_gateway_is_not_ready_and_takes_nothing_n
     async with provider(tmp_path, pace=PACE) as (upstream, ledger), house(tmp_path, upstream) as own:
         key = await own.key()
         async with own.serving() as process:
-            await ready(own.port)
+            await ready(own.port, process)
             async with streams(own.port, key, 100) as running, connected(own.port) as idle:
                 assert await idle.get("/healthz") == 200
                 process.send_signal(signal.SIGTERM)
@@ -52,7 +52,7 @@ async def test_streams_that_outlast_the_drain_time_end_with_an_error_event_and_a
     ):
         key = await own.key()
         async with own.serving() as process:
-            await ready(own.port)
+            await ready(own.port, process)
             async with streams(own.port, key, 20_000) as running:
                 before = time.monotonic()
                 process.send_signal(signal.SIGTERM)
@@ -77,7 +77,7 @@ async def test_a_second_signal_ends_the_gateway_now_and_its_streams_are_on_recor
     async with provider(tmp_path, pace=PACE) as (upstream, ledger), house(tmp_path, upstream) as own:
         key = await own.key()
         async with own.serving() as process:
-            await ready(own.port)
+            await ready(own.port, process)
             async with streams(own.port, key, 20_000) as running:
                 process.send_signal(signal.SIGTERM)
                 assert await page(own.port, "/readyz") == 503
@@ -103,7 +103,7 @@ async def test_a_gateway_that_is_ended_under_load_loses_nothing(tmp_path: Path, 
     ):
         load = Load(own.port, await own.key(), random.Random(seed), words=(1, 400))
         async with own.serving("--workers", str(workers)) as process:
-            await ready(own.port)
+            await ready(own.port, process)
             async with load.users(12):
                 await load.more_answers(100)
                 process.send_signal(signal.SIGTERM)
