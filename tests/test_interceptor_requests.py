@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,24 @@ async def test_the_provider_is_told_whom_a_request_is_for(exchange: Exchange, ch
         found = found.get(name, {})
     assert found == (expected if expected is not None else {})
     assert scene.recorder.kept.interceptions[0].upstream_user == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "recorded"),
+    [
+        (b'{"model":"m","input":[]}', b'{"model":"m","input":[]}', None),
+        (b'{"model":"m","input":[],"user":"x"}', b'{"model":"m","input":[],"user":"user-ada"}', "user-ada"),
+    ],
+)
+async def test_a_name_that_the_provider_was_not_given_is_not_on_record(
+    asked: bytes, sent: bytes, recorded: str | None
+) -> None:
+    scene = stage(replace(RESPONSES, path="/v1/responses/compact"))  # which takes no `safety_identifier`
+    scene.answers()
+    await scene.run(body=asked)
+
+    assert scene.upstream.requests[0].body == sent
+    assert scene.recorder.kept.interceptions[0].upstream_user == recorded
 
 
 @every_dialect

@@ -156,7 +156,10 @@ class Request(Protocol):
         """Ids of things stored at the provider that the body refers to, in order, without doubles."""
 
     def attributed_to(self, identifier: str) -> Self:
-        """A copy that names the person to the provider; the client's own value is overwritten."""
+        """A copy that names the person to the provider; the client's own value is overwritten.
+
+        A request that has no place for a name returns itself.
+        """
 
     def asking_usage(self) -> Self:
         """A copy that makes the provider report usage although the client did not ask (chat streams only).

@@ -81,7 +81,7 @@ class ResponsesRequest:
     def attributed_to(self, identifier: str) -> Self:
         own = msgspec.json.encode(identifier)
         names = [name for name in ("safety_identifier", "user") if name in self._object or name in self._added]
-        return replace(self, _edits={**self._edits, **dict.fromkeys(names, own)})
+        return replace(self, _edits={**self._edits, **dict.fromkeys(names, own)}) if names else self
 
     def asking_usage(self) -> Self:
         return self
