@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -24,7 +25,7 @@ from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
 from aibridge.interceptor import Asked, Interception, Ports
 from aibridge.passthrough import PassthroughRequest, pass_through
-from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Observer, Recorder, Upstream
+from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Observer, Recorder, Tracing, Upstream
 from aibridge.providers.base import Provider
 from aibridge.providers.headers import NOSNIFF
 from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
@@ -37,6 +38,7 @@ from aibridge.upstream import HttpUpstream
 MAX_BODY = 32 * 1024 * 1024
 _LOG = logging.getLogger("aibridge")
 _MOUNTED_PREFIXES = ("",)
+_UNTRACED = nullcontext()
 # With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
 _UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
@@ -61,6 +63,7 @@ class RequestBridge:
         upstream: the way out; by default our own HTTP/1.1 client, closed with the bridge.
         conversations: owners of what providers store; by default in memory, which a restart forgets.
         observer: told what no record says: what is in flight, refused, passed through.
+        tracing: follows each request as a tree of spans (`aibridge.tracing.Tracing`).
         clock, ids: time and identifiers, as arguments.
         attribution_key: key of the hashed identifiers of people (`upstream_user="hash"`, or too long a value).
             The same key gives the same identifiers; by default one is made, so they change with each start.
@@ -85,6 +88,7 @@ class RequestBridge:
         upstream: Upstream | None = None,
         conversations: ConversationStore | None = None,
         observer: Observer = UNOBSERVED,
+        tracing: Tracing | None = None,
         clock: Clock | None = None,
         ids: Ids = new_id,
         attribution_key: bytes | None = None,
@@ -99,6 +103,9 @@ class RequestBridge:
         self._routes = RouteTable(providers, prefixes=prefixes)
         self._authenticator = authenticator or ScopeAuthenticator()
         self._upstream = upstream or HttpUpstream()
+        self._tracing = tracing
+        if tracing is not None:
+            self._upstream, recorder = tracing.asking(self._upstream), tracing.recording(recorder)
         self._ports = Ports(
             upstream=self._upstream,
             recorder=recorder,
@@ -243,15 +250,22 @@ class RequestBridge:
             coding = coding_of(identity.headers)
             if coding is not None:
                 body = decoded(coding, body, self._max_body)
-        if dialect is None:
-            self._ports.observer.passing(route.provider.name, route.template, scope["method"])
-            passing = PassthroughRequest(route, scope["method"], identity, body, scope, coding is not None)
-            await self._watched(scope, receive, writer, run.interruption, self._pass(passing, writer, run.interruption))
-        else:
-            asked = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
-            interception = Interception(self._ports, asked, writer, run.interruption)
-            drains = self._on_disconnect == "drain"
-            await self._watched(scope, receive, writer, run.interruption, interception.run(), drains=drains)
+        method, interruption = scope["method"], run.interruption
+        with self._followed(route, method, identity):
+            if dialect is None:
+                self._ports.observer.passing(route.provider.name, route.template, method)
+                passing = PassthroughRequest(route, method, identity, body, scope, coding is not None)
+                await self._watched(scope, receive, writer, interruption, self._pass(passing, writer, interruption))
+            else:
+                asked = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
+                interception = Interception(self._ports, asked, writer, interruption)
+                drains = self._on_disconnect == "drain"
+                await self._watched(scope, receive, writer, interruption, interception.run(), drains=drains)
+
+    def _followed(self, route: Route, method: str, identity: Identity) -> AbstractContextManager[None]:
+        if self._tracing is None:
+            return _UNTRACED
+        return self._tracing.following(method, route.provider.name, route.template, identity, bridged=route.bridged)
 
     async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
         try:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aibridge import client_apps, failures
 from aibridge.adapted import check_owner
@@ -26,6 +25,7 @@ from aibridge.ports import (
     Identity,
     Ids,
     Observer,
+    Purpose,
     Recorder,
     Upstream,
     UpstreamRequest,
@@ -35,7 +35,7 @@ from aibridge.ports import (
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, upstream_headers
 from aibridge.records import InterceptionRecord, State
-from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter
+from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
 from aibridge.routes import Route, upstream_url
 from aibridge.unobserved import UNOBSERVED
 
@@ -109,7 +109,7 @@ class Interception:
         except asyncio.CancelledError:
             # The host cancelled us, and nobody will be answered. The end is kept all the same.
             failure = failures.cancelled(self._interruption.reason)
-            await _to_its_end(self._conclude(failure, told=self._writer.status))
+            await to_its_end(self._conclude(failure, told=self._writer.status))
             raise
         except (AnswerBroken, RecordingFailed):  # the latter before the provider was asked
             raise
@@ -213,7 +213,8 @@ class Interception:
             body_was_encoded=self._asked.body_was_encoded,
         )
         url = upstream_url(self._asked.route, self._asked.identity.query)
-        outgoing = UpstreamRequest("POST", url, headers, request.body())
+        purpose = Purpose(provider.name, request.model, self.id)
+        outgoing = UpstreamRequest("POST", url, headers, request.body(), purpose)
         first_byte = provider.first_byte_timeout if request.streaming else provider.blocking_first_byte_timeout
         timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
         self._log.observation.asked()
@@ -389,11 +390,3 @@ class Interception:
             return None
         scrubbed = self._ports.scrubber.scrub(message.encode("utf-8", "replace"), *self._credential.secrets)
         return scrubbed.decode("utf-8", "replace")
-
-
-async def _to_its_end(work: Coroutine[Any, Any, object]) -> None:
-    """Waits for `work`, however often the waiter is cancelled: some hosts cancel until it gives up."""
-    task = asyncio.get_running_loop().create_task(work)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait((task,))

@@ -12,7 +12,15 @@ from typing import Any
 from aibridge.adapted import checked, owned
 from aibridge.credentials import Scrubber
 from aibridge.errors import AnswerBroken, Header, Problem, Refused, UpstreamFailure, UpstreamStalled
-from aibridge.ports import ConversationStore, Identity, Upstream, UpstreamRequest, UpstreamResponse, UpstreamTimeouts
+from aibridge.ports import (
+    ConversationStore,
+    Identity,
+    Purpose,
+    Upstream,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTimeouts,
+)
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import client_headers, upstream_headers
 from aibridge.reply_writer import ReplyWriter
@@ -59,7 +67,7 @@ async def pass_through(
     )
     timeouts = UpstreamTimeouts(provider.connect_timeout, provider.blocking_first_byte_timeout, provider.stall_timeout)
     url = upstream_url(asked.route, asked.identity.query)
-    outgoing = UpstreamRequest(asked.method, url, headers, asked.body)
+    outgoing = UpstreamRequest(asked.method, url, headers, asked.body, Purpose(provider.name))
     try:
         async with upstream.open(outgoing, timeouts, decode=asked.route.rule.adaptation is not None) as response:
             await _answer(asked, response, writer, credential, conversations, scrubber)

@@ -7,6 +7,7 @@ said here, and nothing else may come out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -136,6 +137,15 @@ class ConversationStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a request to a provider is for, for those who watch the way out. Passthrough knows no model and no id."""
+
+    provider_name: str
+    model: str | None = None
+    interception_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """One request to a provider, ready to be sent: nothing is added to it but framing and Host."""
 
@@ -143,6 +153,7 @@ class UpstreamRequest:
     url: str  # already quoted; sent as it is
     headers: Sequence[Header]
     body: bytes
+    purpose: Purpose | None = None  # not sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +209,21 @@ class Upstream(Protocol):
 
     async def close(self) -> None:
         """Closes what is pooled. Open responses break off."""
+
+
+class Tracing(Protocol):
+    """Follows requests as trees of spans: stands before the recorder and the upstream, and around each request.
+
+    It raises nothing of its own and waits for nothing (see `aibridge.tracing`).
+    """
+
+    def recording(self, recorder: Recorder) -> Recorder:
+        """The same recorder, with spans."""
+
+    def asking(self, upstream: Upstream) -> Upstream:
+        """The same way out, with spans."""
+
+    def following(
+        self, method: str, provider_name: str, path: str, identity: Identity, *, bridged: bool
+    ) -> AbstractContextManager[None]:
+        """Follows what is done in the block, by this task and those that it starts. `path` is the route's template."""

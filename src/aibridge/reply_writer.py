@@ -7,7 +7,8 @@ interception runs in, at whatever it awaits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -146,3 +147,11 @@ async def watch_disconnect(receive: Receive, on_gone: Callable[[], None]) -> Non
     except OSError:  # some servers say it so
         pass
     on_gone()
+
+
+async def to_its_end(work: Coroutine[Any, Any, object]) -> None:
+    """Waits for `work`, however often the waiter is cancelled: some hosts cancel until it gives up."""
+    task = asyncio.get_running_loop().create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
