@@ -6,9 +6,10 @@ Six kinds, one class each. Who keeps them is a `Recorder` (see `ports.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 CredentialKind = Literal["centralized", "byok"]
 State = Literal[
@@ -23,13 +24,12 @@ State = Literal[
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InterceptionRecord:
+class InterceptionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One bridged client request has begun. Durable before the provider is asked."""
 
     id: str
     initiator_id: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     model: str
     provider: str  # the type: anthropic, openai, copilot
     provider_name: str  # the configured instance
@@ -48,8 +48,7 @@ class InterceptionRecord:
     upstream_user: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InterceptionRecordEnded:
+class InterceptionRecordEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An interception is over. Durable before the client is handed the last event."""
 
     interception_id: str
@@ -62,8 +61,7 @@ class InterceptionRecordEnded:
     credential_hint: str | None = None  # of the key that served
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsageRecord:
+class TokenUsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one upstream response used. `input_tokens` never contains cached tokens."""
 
     id: str
@@ -73,13 +71,12 @@ class TokenUsageRecord:
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    extra: Mapping[str, int | str] = field(default_factory=dict)
+    extra: Mapping[str, int | str] = msgspec.field(default_factory=dict)
     partial: bool = False  # the stream ended before the final numbers came
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptUsageRecord:
+class PromptUsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The person's last words in one request; at most one an interception."""
 
     id: str
@@ -89,8 +86,7 @@ class PromptUsageRecord:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolUsageRecord:
+class ToolUsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One tool call that the model made."""
 
     id: str
@@ -105,8 +101,7 @@ class ToolUsageRecord:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelThoughtRecord:
+class ModelThoughtRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A piece of the model's reasoning that the provider let us see."""
 
     id: str

@@ -6,7 +6,6 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -16,6 +15,7 @@ import pytest
 import typer
 from anthropic import AsyncAnthropic
 from fastapi import FastAPI
+from msgspec import structs
 from pydantic import BaseModel
 
 from aibridge import Recorder, records
@@ -141,7 +141,7 @@ def test_every_field_of_every_record_is_documented_and_no_other() -> None:
         first_table = found[record.__name__].split("\n\n")[1]
 
         named = [name for cells in rows(first_table) for name in quoted(cells[0])]
-        assert sorted(named) == sorted(field.name for field in fields(record))
+        assert sorted(named) == sorted(field.name for field in structs.fields(record))
 
 
 def test_every_state_is_documented() -> None:

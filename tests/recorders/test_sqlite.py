@@ -6,10 +6,10 @@ import asyncio
 import json
 import sqlite3
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from aibridge.errors import RecordingFailed
 from aibridge.recorders.rows import Limits

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from aibridge.clock import new_id
 from aibridge.database.files import DatabaseFile
@@ -95,6 +95,48 @@ async def test_pages_join_without_gap_or_overlap(reading: Reading) -> None:
         after = seen[-1]
 
     assert seen == ["i6", "i5", "i4", "i3", "i2", "i1", "i0"]
+
+
+async def test_a_page_ends_where_its_content_grows_too_long_and_the_next_goes_on_there(tmp_path: Path) -> None:
+    async with recording(tmp_path) as at_work:
+        for number, length in enumerate((5_000, 100_000, 5_000, 1_000, 3_000, 0)):
+            name = f"i{number}"
+            await at_work.recorder.record_interception(interception(name, at=number))
+            await at_work.recorder.record_prompt_usage(prompt(name, "\N{EURO SIGN}" * (length // 3)))
+            await at_work.recorder.record_model_thought(thought(name, "t" * (length // 3)))
+            await at_work.recorder.record_tool_usage(tool(name, arguments={"all": "a" * (length // 3)}))
+            await at_work.recorder.record_interception_ended(ended(name))
+        with closing(Reading(at_work.file, SetClock(), page_content=15_000)) as reading:
+            pages, after = [], None
+            while True:
+                page = reading.interceptions(Filters(), after_id=after)
+                pages.append([found["id"] for found in page.results])
+                texts = [found["user_prompts"][0]["prompt"] for found in page.results]
+                assert page.count == 6
+                if page.next_after_id is None:
+                    break
+                after = page.next_after_id
+
+    assert pages == [["i5", "i4", "i3"], ["i2"], ["i1"], ["i0"]]
+    assert texts == ["\N{EURO SIGN}" * 1666]
+
+
+async def test_long_content_beyond_the_first_that_are_weighed_counts_too(tmp_path: Path) -> None:
+    async with recording(tmp_path) as at_work:
+        for number in range(120):
+            await at_work.recorder.record_interception(interception(f"i{number:03}", at=number))
+            await at_work.recorder.record_prompt_usage(prompt(f"i{number:03}", "x" * 488))
+            await at_work.recorder.record_interception_ended(ended(f"i{number:03}"))
+        with closing(Reading(at_work.file, SetClock(), page_content=110_000)) as reading:
+            page = reading.interceptions(Filters(), limit=1000)
+
+    assert (len(page.results), page.next_after_id) == (110, "i010")
+
+
+async def test_the_last_page_says_that_it_is_the_last(reading: Reading) -> None:
+    assert reading.interceptions(Filters(), limit=7).next_after_id is None
+    assert reading.interceptions(Filters(), limit=6).next_after_id == "i1"
+    assert reading.interceptions(Filters(model="nothing")).next_after_id is None
 
 
 async def test_interceptions_that_began_at_the_same_moment_are_paged_in_order_of_arrival(tmp_path: Path) -> None:
