@@ -48,6 +48,7 @@ class Statistics:
     content_given_up: int  # records left out to make room for usage
     held: int  # bytes that wait now
     reserved: int  # bytes kept free for the ends of open interceptions
+    oldest: float  # seconds that the oldest record at the disk has been waiting there
 
 
 class Writer:
@@ -138,6 +139,7 @@ class Writer:
         self._inbox.release(reserved)
 
     def statistics(self) -> Statistics:
+        busy_since = self._busy_since
         return Statistics(
             commits=self._commits,
             rows=self._rows,
@@ -147,6 +149,7 @@ class Writer:
             content_given_up=self._content_given_up,
             held=self._inbox.held,
             reserved=self._inbox.reserved,
+            oldest=0.0 if busy_since is None else self._clock.monotonic() - busy_since,
         )
 
     # Everything below runs in the thread.

@@ -9,6 +9,7 @@ What cannot be kept follows the `fail` policy:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from aibridge.recorders import rows
 from aibridge.recorders.rows import Allowance, Limits
 from aibridge.recorders.text import json_of
 from aibridge.records import (
+    AnyRecord,
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
@@ -57,6 +59,10 @@ class NotRecorded:
     content: int = 0
 
 
+def _look_away(_: AnyRecord) -> None:
+    """Nobody wants to know."""
+
+
 class _TooLate(RecordingFailed):
     """The record is in the queue and may still be kept; nobody can wait for it any longer."""
 
@@ -72,7 +78,10 @@ class _Open:
 
 
 class SqliteRecorder:
-    """The `Recorder` of the server; see the module for what `fail` means."""
+    """The `Recorder` of the server; see the module for what `fail` means.
+
+    `left_out` is told of every record that is not kept, or not durable, although its method returns.
+    """
 
     def __init__(
         self,
@@ -83,6 +92,7 @@ class SqliteRecorder:
         limits: Limits | None = None,
         content: Content | None = None,
         patience: float = PATIENCE,
+        left_out: Callable[[AnyRecord], None] | None = None,
     ) -> None:
         self._writer = writer
         self._boot_id = boot_id
@@ -90,6 +100,7 @@ class SqliteRecorder:
         self._limits = limits or Limits()
         self._content = content or Content()
         self._patience = patience
+        self._left_out = left_out or _look_away
         self._open: dict[str, _Open] = {}
         self.not_recorded = NotRecorded()
 
@@ -109,6 +120,8 @@ class SqliteRecorder:
             # Whom `open` serves in spite of everything must not wait for a disk that is known to be in trouble.
             if why_unhealthy is None or self._fail != "open":
                 await self._durable(waiter)
+            else:
+                self._left_out(record)
         except RecordingFailed as error:
             self._not_begun(record, error)
         except asyncio.CancelledError:
@@ -129,9 +142,12 @@ class SqliteRecorder:
             self._writer.put(Entry(rows.ENDED, partial(rows.ended, record), _ROW, waiter))
             if self._fail != "open" or self._writer.why_unhealthy is None:
                 await self._durable(waiter)
+            else:
+                self._left_out(record)
         except RecordingFailed as error:
             if self._fail != "open":
                 raise
+            self._left_out(record)
             self.not_recorded.ends += not isinstance(error, _TooLate)
         finally:
             self._forget(record.interception_id)
@@ -143,11 +159,15 @@ class SqliteRecorder:
             if self._fail != "open":
                 raise
             self.not_recorded.usages += 1
+            self._left_out(record)
 
     async def record_prompt_usage(self, record: PromptUsageRecord) -> None:
         if self._content.prompts:
             allowance = self._allowance_of(record.interception_id)
-            self._offer(Entry(rows.PROMPT, partial(rows.prompt, record, allowance), _ROW + getsizeof(record.prompt)))
+            size = _ROW + getsizeof(record.prompt)
+            self._offer(record, Entry(rows.PROMPT, partial(rows.prompt, record, allowance), size))
+        else:
+            self._left_out(record)
 
     async def record_tool_usage(self, record: ToolUsageRecord) -> None:
         arguments = json_of(record.input) if self._content.tool_arguments and record.input is not None else None
@@ -157,19 +177,23 @@ class SqliteRecorder:
         initiator_id = None if state is None else state.initiator_id
         allowance = self._allowance_of(record.interception_id)
         self._offer(
+            record,
             Entry(
                 rows.TOOL_USAGE,
                 partial(rows.tool_usage, record, allowance, initiator_id, arguments),
                 _ROW + (0 if arguments is None else getsizeof(arguments)),
-            )
+            ),
         )
 
     async def record_model_thought(self, record: ModelThoughtRecord) -> None:
         if self._content.thoughts:
             allowance = self._allowance_of(record.interception_id)
-            self._offer(Entry(rows.THOUGHT, partial(rows.thought, record, allowance), _ROW + getsizeof(record.content)))
+            size = _ROW + getsizeof(record.content)
+            self._offer(record, Entry(rows.THOUGHT, partial(rows.thought, record, allowance), size))
+        else:
+            self._left_out(record)
 
-    def _offer(self, entry: Entry) -> None:
+    def _offer(self, record: AnyRecord, entry: Entry) -> None:
         """Content, which gives way when the queue is full."""
         try:
             if self._writer.offer(entry):
@@ -178,6 +202,7 @@ class SqliteRecorder:
             if self._fail == "closed":
                 raise
         self.not_recorded.content += 1
+        self._left_out(record)
 
     async def _durable(self, waiter: asyncio.Future[None]) -> None:
         timer = asyncio.get_running_loop().call_later(self._patience, _give_up, waiter, self._patience)
@@ -190,6 +215,7 @@ class SqliteRecorder:
         """Raises `error`, unless the policy is to go on without a record."""
         if self._fail == "open":
             self.not_recorded.interceptions += not isinstance(error, _TooLate)
+            self._left_out(record)
             return
         if isinstance(error, _TooLate):
             # The start may yet be written. The client has its 503 by then, so the record must say the same.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from aibridge.database.writer import CAPACITY, Statistics, Writer
 from aibridge.ports import Clock, Ids
 from aibridge.recorders.rows import Limits
 from aibridge.recorders.sqlite import Content, Fail, SqliteRecorder
+from aibridge.records import AnyRecord
 from aibridge.server.key_use import KeyUse
 from aibridge.server.people import People
 from aibridge.stores.sqlite import SqliteConversationStore
@@ -70,11 +71,12 @@ async def open_store(
     limits: Limits | None = None,
     content: Content | None = None,
     capacity: int = CAPACITY,
+    left_out: Callable[[AnyRecord], None] | None = None,
 ) -> AsyncIterator[Store]:
     """The store at `path`, made or upgraded if need be, with what dead processes left open ended.
 
-    `hash_key` is that of `People`; `fail`, `limits` and `content` are those of `SqliteRecorder`; `capacity` is how many
-    bytes of records may wait for the disk.
+    `hash_key` is that of `People`; `fail`, `limits`, `content` and `left_out` are those of `SqliteRecorder`; `capacity`
+    is how many bytes of records may wait for the disk.
 
     Raises:
         DatabaseUnusable: the file cannot serve.
@@ -91,7 +93,7 @@ async def open_store(
         stack.push_async_callback(_finish, writer)  # closed first: nothing may be lost by what comes after
         for interception_id in unresolved:
             writer.put_later(lineage.find_parents, interception_id)
-        recorder = SqliteRecorder(writer, boot_id=boot.id, fail=fail, limits=limits, content=content)
+        recorder = SqliteRecorder(writer, boot_id=boot.id, fail=fail, limits=limits, content=content, left_out=left_out)
         yield Store(file, recorder, conversations, people, boot.id, recovered, writer)
 
 
