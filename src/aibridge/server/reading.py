@@ -1,5 +1,5 @@
 """Reads what was recorded, for the API and the commands. Bounded: no question is answered with more than 1000
-interceptions, and none may take longer than a checkpoint can wait.
+interceptions, nor with much more than 16 MiB of content, and none may take longer than a checkpoint can wait.
 
 SQLAlchemy is loaded with this module: import it where it is used, not where a server starts.
 """
@@ -7,12 +7,25 @@ SQLAlchemy is loaded with this module: import it where it is used, not where a s
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, create_engine, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    RowMapping,
+    Select,
+    Table,
+    create_engine,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
@@ -23,6 +36,9 @@ from aibridge.ports import Clock
 from aibridge.server.filters import BadFilter, Filters
 
 MOST = 1000  # interceptions in one answer
+_PAGE_CONTENT = 16 * 1024 * 1024  # bytes of content in one answer of several: as much as one interception can have
+_ROW = 512  # bytes beside its content that a row of a child takes at most in an answer, nearly always
+_WEIGHED = 50  # interceptions at once: what is weighed and does not fit is read for nothing
 _DEADLINE = 2.0  # seconds; a reader keeps the log from being emptied
 _COUNTING = 0.5  # seconds of those; a count is a convenience
 _OPCODES = 10_000  # of SQLite's machine between two looks at the clock: some 0.1 ms
@@ -35,6 +51,7 @@ _CHILDREN = {
     "tool_usages": schema.tool_usages,
     "model_thoughts": schema.model_thoughts,
 }
+_CONTENTS = (schema.user_prompts.c.prompt, schema.tool_usages.c.input, schema.model_thoughts.c.content)
 _INTERNAL = ("arrival", "boot_id")
 _OF_A_CHILD = ("arrival", "interception_id", "initiator_id")
 
@@ -45,10 +62,14 @@ class TookTooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Interceptions, newest first. `count` is how many meet the filters in all; None: too many to count quickly."""
+    """Interceptions, newest first. `count` is how many meet the filters in all; None: too many to count quickly.
+
+    `next_after_id` is the `after_id` of the next page; None: there is none.
+    """
 
     count: int | None
     results: list[dict[str, Any]]
+    next_after_id: str | None
 
 
 class Reading:
@@ -57,12 +78,14 @@ class Reading:
     An interception is a dict: `id, initiator {id, username}, provider, provider_name, model, client, metadata,
     started_at, ended_at, state, cost`, the other columns of its row, and the lists `token_usages, user_prompts,
     tool_usages, model_thoughts` in order of arrival. Times are datetimes in UTC; `state` is `open` in flight; `cost` is
-    in micro-dollars, None where a price is not known.
+    in micro-dollars, None where a price is not known. `page_content` is how many bytes of prompts, arguments and
+    thoughts a page of several may hold.
     """
 
-    def __init__(self, file: DatabaseFile, clock: Clock) -> None:
+    def __init__(self, file: DatabaseFile, clock: Clock, *, page_content: int = _PAGE_CONTENT) -> None:
         self._file = file
         self._clock = clock
+        self._page_content = page_content
         self._engine = create_engine(
             "sqlite://",
             creator=file.reading,
@@ -81,6 +104,8 @@ class Reading:
     ) -> Page:
         """Those that meet the filters and come after `after_id`, the last one of the page before.
 
+        They are fewer than `limit` where their content is long: a page has at least one, and holds `page_content`.
+
         `only_initiator` is the id of the one person whose interceptions exist for whoever asks.
 
         Raises:
@@ -92,9 +117,12 @@ class Reading:
             if after_id is not None:
                 query = query.where(_after(connection, after_id, only_initiator))
             query = query.order_by(_interceptions.c.started_at.desc(), _interceptions.c.arrival.desc())
-            found = connection.execute(query.limit(max(1, min(limit, MOST)))).mappings().all()
-            results = _with_children(connection, found)
-            return Page(self._count(connection, conditions), results)
+            limit = max(1, min(limit, MOST))
+            found = connection.execute(query.limit(limit + 1)).mappings().all()
+            page = _fitting(connection, found[:limit], self._page_content)
+            results = _with_children(connection, page)
+            last = page[-1]["id"] if len(page) < len(found) else None
+            return Page(self._count(connection, conditions), results, last)
 
     def interception(self, interception_id: str, *, only_initiator: str | None = None) -> dict[str, Any] | None:
         """One with everything, in flight or not; None: there is none for whoever asks.
@@ -182,6 +210,29 @@ def _after(connection: Connection, after_id: str, only_initiator: str | None) ->
 
 def _owned(query: Select[Any], only_initiator: str | None) -> Select[Any]:
     return query if only_initiator is None else query.where(_interceptions.c.initiator_id == only_initiator)
+
+
+def _fitting(connection: Connection, found: Sequence[RowMapping], room: int) -> Sequence[RowMapping]:
+    """As many of the first ones as one answer has room for, but at least one."""
+    for start in range(0, len(found), _WEIGHED):
+        some = found[start : start + _WEIGHED]
+        weights = _weights(connection, [row["id"] for row in some])
+        for number, row in enumerate(some, start):
+            room -= weights.get(row["id"], 0)
+            if room < 0 and number:
+                return found[:number]
+    return found
+
+
+def _weights(connection: Connection, ids: list[str]) -> Counter[str]:
+    """Bytes of content by interception."""
+    weights: Counter[str] = Counter()
+    for content in _CONTENTS:
+        interception_id = content.table.c.interception_id
+        size = func.sum(func.coalesce(func.length(sql_cast(content, LargeBinary)), 0) + _ROW)
+        query = select(interception_id, size).where(interception_id.in_(ids)).group_by(interception_id)
+        weights.update({row[0]: row[1] for row in connection.execute(query)})
+    return weights
 
 
 def _with_children(connection: Connection, found: Sequence[RowMapping]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ async def test_answers_have_the_described_shape(api: Api) -> None:
         ]:
             checked(value, choice, at)
         if schema.get("type") == "object" and "properties" in schema:
-            assert value.keys() == schema["properties"].keys(), at
+            assert set(schema["required"]) <= value.keys() <= schema["properties"].keys(), at
             for name, member in schema["properties"].items():
                 checked(value[name], member, f"{at}.{name}")
         if schema.get("type") == "array":

@@ -104,6 +104,7 @@ async def test_interceptions_are_listed_and_shown(terminal: Terminal) -> None:
     terminal.run("interceptions", "show", "i0")
 
     assert (first["count"], [found["id"] for found in first["results"]]) == (3, ["i2", "i1"])
+    assert first["next_after_id"] == "i1"
     assert ([found["id"] for found in rest["results"]], nobodys) == (["i0"], {"count": 0, "results": []})
     assert one["user_prompts"][0]["prompt"] == "mend\tthe \x1b[31mparser"
     assert dict(zip(lines[0], lines[1], strict=True)) == {

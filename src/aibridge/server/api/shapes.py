@@ -102,11 +102,16 @@ class Interception(msgspec.Struct, frozen=True):
     cost: int | None
 
 
-class Interceptions(msgspec.Struct, frozen=True):
-    """One page, newest first. `count` is how many there are on all pages; null where that took too long to count."""
+class Interceptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One page, newest first. `count` is how many there are on all pages; null where that took too long to count.
+
+    `next_after_id` is what to send as `after_id` for the next page; the last has none. A page is shorter than its
+    limit where prompts, arguments and thoughts are long.
+    """
 
     count: int | None
     results: list[Interception]
+    next_after_id: str | None = None
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -123,4 +128,4 @@ def interception(found: dict[str, Any]) -> Interception:
 
 
 def interceptions(page: Page) -> Interceptions:
-    return Interceptions(page.count, msgspec.convert(page.results, list[Interception]))
+    return Interceptions(page.count, msgspec.convert(page.results, list[Interception]), page.next_after_id)

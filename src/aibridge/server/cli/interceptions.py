@@ -55,8 +55,9 @@ def list_interceptions(
         return
     columns = ("ID", "STARTED", "USER", "PROVIDER", "MODEL", "CLIENT", "STATE", "TOKENS", "TOOLS", "SESSION", "PROMPT")
     printing.table(columns, [_row(found) for found in page.results])
-    if page.count is not None and page.count > len(page.results):
-        printing.note(f"{len(page.results)} of {page.count}; go on with --after-id {page.results[-1].id}")
+    if page.next_after_id is not None:
+        among = f" of {page.count}" if page.count is not None else ""
+        printing.note(f"{len(page.results)}{among}; go on with --after-id {page.next_after_id}")
 
 
 @app.command()
