@@ -106,6 +106,7 @@ def test_two_processes_write_one_file_and_neither_ends_what_the_other_has_open(t
     assert started <= states.keys()
     assert {states[found][1] for found in ended} == {"completed"}
     assert {state for boot, state in states.values() if boot == "second"} == {"completed"}
-    assert {state for boot, state in states.values() if boot == "first"} == {"completed", "recovered"}
+    # Whether it had any open when it was killed is chance; the test above makes sure of some.
+    assert {state for boot, state in states.values() if boot == "first"} <= {"completed", "recovered"}
     assert rows(file, "SELECT id, ended_at IS NULL FROM aibridge_boots ORDER BY id") == [("first", 0), ("second", 0)]
     assert sorted(path.name for path in file.path.with_name("aibridge.db.locks").iterdir()) == ["write"]

@@ -21,6 +21,7 @@ from aibridge.providers import Provider
 from aibridge.recorders.rows import Limits
 from aibridge.recorders.sqlite import Content
 from aibridge.routes import PREFIXES
+from aibridge.server import insight
 from aibridge.server.api.door import ApiDoor
 from aibridge.server.app import FrontDoor
 from aibridge.server.auth.authenticator import KeyAuthenticator
@@ -29,11 +30,13 @@ from aibridge.server.config import Configuration
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
+from aibridge.server.http.pressure import Pressure, shed_first
 from aibridge.server.http.serving import HttpServer, serve
 from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
 
+_GC_THRESHOLD = 20_000  # new objects between two looks at the young ones
 _PER_INTERCEPTION = 16 * 1024 * 1024  # bytes of content
 
 _log = logging.getLogger(__name__)
@@ -46,6 +49,11 @@ class Plan:
     configuration: Configuration
     providers: tuple[Provider, ...]
     secret: Secret
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be written anywhere."""
+        return [self.secret.reveal(), *(provider.key.reveal() for provider in self.providers if provider.key)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +116,28 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
     """
     configuration, clock = plan.configuration, SystemClock()
     server, recording = configuration.settings.server, configuration.settings.recording
-    async with open_store(
-        configuration.database,
-        hash_key=derived_key(plan.secret, "token hashes"),
-        clock=clock,
-        ids=new_id,
-        fail=recording.fail,
-        limits=Limits(each=recording.max_bytes, per_interception=max(recording.max_bytes, _PER_INTERCEPTION)),
-        content=Content(
-            prompts=recording.prompts, tool_arguments=recording.tool_arguments, thoughts=recording.thoughts
-        ),
-    ) as store:
+    async with (
+        insight.tracing(configuration) as tracing,
+        open_store(
+            configuration.database,
+            hash_key=derived_key(plan.secret, "token hashes"),
+            clock=clock,
+            ids=new_id,
+            fail=recording.fail,
+            limits=Limits(each=recording.max_bytes, per_interception=max(recording.max_bytes, _PER_INTERCEPTION)),
+            content=Content(
+                prompts=recording.prompts, tool_arguments=recording.tool_arguments, thoughts=recording.thoughts
+            ),
+        ) as store,
+    ):
         authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
         bridge = RequestBridge(
             providers=plan.providers,
             recorder=store.recorder,
             authenticator=authenticator,
+            upstream=insight.way_out(configuration, plan.secrets),
             conversations=store.conversations,
+            tracing=tracing,
             clock=clock,
             ids=new_id,
             attribution_key=derived_key(plan.secret, "attribution hashes"),
@@ -141,7 +154,8 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
                 b"/readyz": readiness(draining, partial(_why_not_kept, store)),
                 b"/openapi.json": api,
             }
-            yield Gateway(FrontDoor(bridge=bridge, api=api, own=own), bridge, store, draining)
+            door = shed_first(FrontDoor(bridge=bridge, api=api, own=own), Pressure(clock.monotonic))
+            yield Gateway(door, bridge, store, draining)
 
 
 def _why_not_kept(store: Store) -> str | None:
@@ -163,6 +177,9 @@ async def _drain_after(end: Coroutine[Any, Any, None], server: HttpServer) -> No
 async def _once_started(server: HttpServer, on_started: Callable[[], None]) -> None:
     await server.started.wait()
     on_started()
-    # What exists now lives as long as the process: the collector need not look at it again and again.
+    # What exists now lives as long as the process: the collector need not look at it again and again. A request makes
+    # some hundred objects and no cycles, so that looking after every 700 finds nothing, at the price of a twentieth of
+    # a small request's CPU.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)
