@@ -52,12 +52,10 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--nginx", default=shutil.which("nginx") or "/usr/sbin/nginx", help="the nginx program")
     p.add_argument(
         "--reconcile",
-        nargs="?",
-        const="",
-        metavar="COMMAND",
-        help="compare the mock's ledger with the gateways' databases: by each description's"
-        " count_command, or by this command for the first gateway",
+        action="store_true",
+        help="compare the mock's ledger with the gateways' databases, by each description's count_command",
     )
+    p.add_argument("--count-command", metavar="COMMAND", help="reconcile the first gateway by this command instead")
     p.add_argument(
         "--kill",
         action="store_true",
@@ -78,8 +76,9 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     o.rounds = o.rounds or (1 if o.quick else 3)
     o.scenarios = o.scenarios.split(",") if o.scenarios else list(QUICK if o.quick else DEFAULT)
     o.memory = o.memory and not o.quick
-    if o.kill and o.reconcile is None:
-        o.reconcile = ""
+    o.reconcile = o.reconcile or o.kill or o.count_command is not None
+    if unreadable := [str(file) for file in o.gateways if not file.is_file()]:
+        p.error(f"no description of a gateway: {', '.join(unreadable)}")
     if unknown := set(o.scenarios) - set(SCENARIOS):
         p.error(f"no such scenario: {', '.join(sorted(unknown))}")
     if missing := {int(c) for c in f"{o.gateway_cores},{o.load_cores}".split(",")} - os.sched_getaffinity(0):

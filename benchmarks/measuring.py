@@ -144,9 +144,9 @@ class Bench:
         that make its garbage collector, and with it every later request, dearer.
         """
         o = self.options
-        count_command = gateway.count_command if o.reconcile is not None else ()
-        if o.reconcile and gateway.name == o.first:
-            count_command = tuple(shlex.split(o.reconcile))
+        count_command = gateway.count_command if o.reconcile else ()
+        if o.count_command and gateway.name == o.first:
+            count_command = tuple(shlex.split(o.count_command))
         folder = self.folder / f"{gateway.name}-{round_}-{part}"
         folder.mkdir()
         run = Run(gateway, self.upstream, folder, self.gateway_cores)
