@@ -68,10 +68,9 @@ async def _hang_up() -> None:
 def planned(configuration: Configuration) -> Plan:
     """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
     providers = tuple(configured_providers(configuration))
-    secret = server_secret(configuration)
-    keys = [provider.key.reveal() for provider in providers if provider.key is not None]
-    log_to_stderr(configuration.settings.server.log, [secret.reveal(), *keys])
-    return Plan(configuration, providers, secret)
+    plan = Plan(configuration, providers, server_secret(configuration))
+    log_to_stderr(configuration.settings.server.log, plan.secrets)
+    return plan
 
 
 def _exposed(host: str) -> Iterator[str]:

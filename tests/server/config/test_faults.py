@@ -15,7 +15,7 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
     [
         ("[servre]\nport = 1", "FILE: servre: unknown key; did you mean server?"),
         ("[server]\nprot = 1", "FILE: server.prot: unknown key; did you mean port?"),
-        ("[tracing]\nzzz = 1", "FILE: tracing.zzz: unknown key; known here: enabled"),
+        ("[tracing]\nzzz = 1", "FILE: tracing.zzz: unknown key; known here: enabled, propagate"),
         (ANTHROPIC + 'base-url = "x"', "FILE: providers[0].base-url: unknown key; did you mean base_url?"),
         (
             ANTHROPIC + "circuit_breaker = {on = true}",
@@ -45,6 +45,14 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
             "[recording]\nredact = ['hunter2']",
             "FILE: recording.redact: is not built yet; remove it, or set prompts, tool_arguments and thoughts in [rec",
         ),
+        *(
+            (
+                f"[recording]\n{kind} = false\n[dumps]\nfolder = 'd'",
+                "FILE: dumps.folder: must not be set while [recording]",
+            )
+            for kind in ("prompts", "tool_arguments", "thoughts")
+        ),
+        ("[dumps]\nmax_exchanges = 0", "FILE: dumps.max_exchanges: must be greater than or equal to 1"),
         ("[server\n", "FILE: is not valid TOML: "),
     ],
 )
@@ -144,7 +152,6 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
     assert list(configuration.warnings) == [
         "[mcp_servers] is not built yet and has no effect (injected MCP tools)",
         "[tools] is not built yet and has no effect (injected MCP tools)",
-        "[tracing] is not built yet and has no effect (tracing)",
         "server.public_url is not built yet and has no effect (pages and sign-in)",
         "database.retention is not built yet and has no effect (deleting old records)",
         "database.durability is not built yet and has no effect (PostgreSQL)",
@@ -219,4 +226,8 @@ port = 9090
 include_initiator = true
 [tracing]
 enabled = true
+propagate = true
+[dumps]
+max_bytes = "64KiB"
+max_exchanges = 10
 """

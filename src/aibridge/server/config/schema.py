@@ -162,6 +162,13 @@ class Metrics(Table):
 
 class Tracing(Table):
     enabled: bool = False
+    propagate: bool = False
+
+
+class Dumps(Table):
+    folder: str | None = None
+    max_bytes: Size = 1024 * 1024
+    max_exchanges: int = Field(default=1000, ge=1)
 
 
 class Settings(Table):
@@ -176,3 +183,4 @@ class Settings(Table):
     recording: Recording = Recording()
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()
+    dumps: Dumps = Dumps()

@@ -1,6 +1,6 @@
 """Settings that parse but whose feature is not built yet: each that is set is said once, or refuses the start.
 
-Refused is what would make the gateway do something else than was asked for (Bedrock, sign-in by others), or keep what
+Settings that contradict each other refuse it too. Refused is what would make the gateway do something else than was asked for (Bedrock, sign-in by others), or keep what
 was to be kept from the records (redaction); the rest is only left undone, and warned about.
 """
 
@@ -13,7 +13,7 @@ from aibridge.server.config.schema import Settings
 
 SQLITE = "sqlite:///"
 _LATER = "is not built yet and has no effect"
-_WHOLE_TABLES = {"mcp_servers": "injected MCP tools", "tools": "injected MCP tools", "tracing": "tracing"}
+_WHOLE_TABLES = {"mcp_servers": "injected MCP tools", "tools": "injected MCP tools"}
 _SINGLE: dict[tuple[str, str], str] = {
     ("server", "public_url"): "pages and sign-in",
     ("database", "retention"): "deleting old records",
@@ -39,6 +39,10 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
         # Started all the same, the gateway would store what somebody believes is cut out.
         keep_none = "set prompts, tool_arguments and thoughts in [recording] to false to keep no content"
         yield ("recording", "redact"), f"is not built yet; remove it, or {keep_none}"
+    recording = settings.recording
+    if settings.dumps.folder and not (recording.prompts and recording.tool_arguments and recording.thoughts):
+        # A dump holds all of it.
+        yield ("dumps", "folder"), "must not be set while [recording] keeps no prompts, tool_arguments or thoughts"
     for index, provider in enumerate(settings.providers):
         if provider.bedrock is not None:
             yield ("providers", index, "bedrock"), "is not built yet; remove it, or the provider"

@@ -1,0 +1,57 @@
+"""Traces: each request as a tree of spans, for OpenTelemetry. Needs the extra `tracing`.
+
+A host hands its own tracer provider to `Tracing`, and that to `RequestBridge(tracing=...)`; the server's comes from
+`otlp`. A bridge without one imports nothing of this and does nothing of it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from opentelemetry import trace
+from opentelemetry.context import get_current
+from opentelemetry.trace import SpanKind, TracerProvider
+
+from aibridge import __version__
+from aibridge.ports import Identity, Recorder, Upstream
+from aibridge.tracing import names
+from aibridge.tracing.asking import TracedUpstream
+from aibridge.tracing.following import Current, Following, Intercepting, Passing
+from aibridge.tracing.propagation import extracted
+from aibridge.tracing.recording import TracedRecorder
+
+__all__ = ["Tracing"]
+
+
+class Tracing:
+    """Follows the requests of one bridge (see `aibridge.ports.Tracing`).
+
+    Args:
+        provider: where spans go; by default OpenTelemetry's global one.
+        propagate: tell providers the trace context, in `traceparent` and `tracestate`.
+    """
+
+    def __init__(self, provider: TracerProvider | None = None, *, propagate: bool = False) -> None:
+        self._tracer = trace.get_tracer("aibridge", __version__, tracer_provider=provider)
+        self._propagate = propagate
+        self._current: Current = ContextVar("aibridge_following", default=None)
+
+    def recording(self, recorder: Recorder) -> Recorder:
+        return TracedRecorder(recorder, self._current)
+
+    def asking(self, upstream: Upstream) -> Upstream:
+        return TracedUpstream(upstream, self._current, propagate=self._propagate)
+
+    def following(self, method: str, provider_name: str, path: str, identity: Identity, *, bridged: bool) -> Following:
+        ours = get_current()  # a host that traces its own requests is the parent, else the client
+        parent = ours if trace.get_current_span(ours).get_span_context().is_valid else extracted(identity.headers)
+        said = {
+            names.ACTOR_ID: identity.actor.id,
+            names.PROVIDER: provider_name,
+            names.REQUEST_PATH: f"/{provider_name}{path}",
+            names.METHOD: method,
+        }
+        name = names.INTERCEPT if bridged else names.PASSTHROUGH
+        root = self._tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes=said)
+        kind = Intercepting if bridged else Passing
+        return kind(self._tracer, self._current, root)

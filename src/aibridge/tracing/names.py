@@ -1,0 +1,55 @@
+"""Every name that a span or an attribute has, in one file: those of the GenAI conventions still move.
+
+The GenAI names are those of OpenTelemetry's own repository for them (semantic-conventions-genai), which the constants
+of the Python packages follow later: `gen_ai.usage.cache_write.input_tokens` was `cache_creation` until 2026.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- spans ---------------------------------------------------------------------------------------------
+INTERCEPT: Final = "Intercept"
+CREATE_INTERCEPTOR: Final = "Intercept.CreateInterceptor"
+RECORD_INTERCEPTION: Final = "Intercept.RecordInterception"
+PROCESS_REQUEST: Final = "Intercept.ProcessRequest"
+UPSTREAM: Final = "Intercept.ProcessRequest.Upstream"
+RECORD_PROMPT_USAGE: Final = "Intercept.RecordPromptUsage"
+RECORD_TOKEN_USAGE: Final = "Intercept.RecordTokenUsage"  # noqa: S105  a name, no password
+RECORD_TOOL_USAGE: Final = "Intercept.RecordToolUsage"
+RECORD_MODEL_THOUGHT: Final = "Intercept.RecordModelThought"
+RECORD_INTERCEPTION_ENDED: Final = "Intercept.RecordInterceptionEnded"
+PASSTHROUGH: Final = "Passthrough"
+
+# -- attributes of our own -----------------------------------------------------------------------------
+INTERCEPTION_ID: Final = "interception_id"
+USER_ID: Final = "user_id"
+ACTOR_ID: Final = "actor_id"
+PROVIDER: Final = "provider"
+MODEL: Final = "model"
+STREAMING: Final = "streaming"
+REQUEST_PATH: Final = "request_path"
+STATE: Final = "state"
+CLIENT: Final = "client"
+
+# -- attributes of the general conventions -------------------------------------------------------------
+ERROR_TYPE: Final = "error.type"
+METHOD: Final = "http.request.method"
+STATUS_CODE: Final = "http.response.status_code"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# -- attributes of the GenAI conventions ---------------------------------------------------------------
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+RESPONSE_ID: Final = "gen_ai.response.id"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+
+CHAT: Final = "chat"
+"""The operation of all three dialects, by the conventions' own list."""
