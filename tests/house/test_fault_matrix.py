@@ -31,6 +31,13 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop that the server runs."""
+    return "asyncio", {"use_uvloop": True}
+
+
 every_dialect = pytest.mark.parametrize("exchange", EXCHANGES, ids=[exchange.dialect for exchange in EXCHANGES])
 both_modes = pytest.mark.parametrize("stream", [True, False], ids=["streaming", "blocking"])
 

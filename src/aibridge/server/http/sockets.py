@@ -37,6 +37,9 @@ def bind(host: str, port: int) -> list[socket.socket]:
             sockets.append(socket.create_server(chosen, family=family, backlog=BACKLOG))
             # Accepted connections inherit it (socket(7), tcp(7)).
             sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            # uvloop sets it on every connection, asyncio only where the socket names its protocol, which this does
+            # not: an event would wait for the client's delayed acknowledgement of the one before, some 40 ms.
+            sockets[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         for opened in sockets:
             opened.close()

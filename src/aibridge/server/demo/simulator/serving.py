@@ -56,6 +56,8 @@ async def serve_simulator(
         return protocol
 
     listener = socket.create_server((host, port), backlog=1024)
+    # Inherited by what it accepts. asyncio does not set it there, and a body would wait for the head's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = await asyncio.get_running_loop().create_server(connected, sock=listener)
     bound_port: int = listener.getsockname()[1]
     try:
