@@ -25,6 +25,10 @@ _TRAPPED = [
     '{"a":1,"a":1,"a":1 }',
     '{"a":-1,"b":0,"a":-1e0}',
     '{"a":"},","a":"},"}',
+    # As long as the beginning of the value before it, behind which the text goes on as if that were all.
+    '{"a":{"x":1,"b":0},"b":0,"a":123456}',
+    '{"a":[1,2],"b":0,"a":11}',
+    '{"a":"1,\\"b\\":0","b":0,"a":"1"}',
     '{"b":{"a":1},"a":1,"b":{"a":1}}',
     '{"a":"\\ud800","b":1,"a":"\\ud800"}',
     '{"\\ud800":1,"\\ud801":2}',
@@ -39,6 +43,8 @@ def test_members_are_where_the_standard_library_finds_them(text: str) -> None:
 @pytest.mark.parametrize("text", _TRAPPED)
 def test_doubled_members_cannot_mislead(text: str) -> None:
     _check_members(text)
+    _check_unique(text, {"a"})
+    _check_unique(text, {"b"})
 
 
 def _check_members(text: str) -> None:
@@ -54,6 +60,10 @@ def _check_members(text: str) -> None:
 @example(r'{"user":1,"u\u0073er":1}', {"user"})
 @example('{"user":1,"model":2,"user":1}', {"model"})
 def test_a_member_that_must_stand_once_may_not_stand_twice(text: str, unique: set[str]) -> None:
+    _check_unique(text, unique)
+
+
+def _check_unique(text: str, unique: set[str]) -> None:
     counts = Counter(member.name for member in members_of(text))
     doubled = {name for name in unique if counts[name] > 1}
 
