@@ -99,9 +99,15 @@ class Decoder:
 
 
 def decoded_body(coding: str, body: bytes, limit: int) -> bytes:
-    """A whole request body, decoded. Raises: Undecodable, TooLarge (beyond `limit` bytes or MAX_RATIO times)."""
-    decoder = Decoder(coding, min(limit, max(len(body), 1024) * MAX_RATIO))
-    decoded = decoder.decode(body)
+    """A whole request body, decoded. Raises: Undecodable (also beyond MAX_RATIO), TooLarge (beyond `limit` bytes)."""
+    most = max(len(body), 1024) * MAX_RATIO
+    decoder = Decoder(coding, min(limit, most))
+    try:
+        decoded = decoder.decode(body)
+    except TooLarge:
+        if most < limit:
+            raise Undecodable(f"the {coding} body decodes to more than {MAX_RATIO} times its size") from None
+        raise
     if not decoder.whole:
         raise Undecodable(f"the {coding} body is cut short")
     return decoded
