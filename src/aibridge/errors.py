@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Header = tuple[bytes, bytes]
+_KIND = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,11 @@ class Problem:
     message: str
     code: str | None = None
     headers: Sequence[Header] = field(default=())
+
+
+def kind_of(said: str) -> str:
+    """A provider's word for a kind of error, where it is a word: anything else may hold a piece of what was asked."""
+    return said if _KIND.fullmatch(said) else "other"
 
 
 class Refused(Exception):

@@ -3,16 +3,20 @@
 Every record is stamped once, before the first attempt to keep it. Which loss matters is the `fail` policy's to say:
 `closed` every one, `usage-only` all but content, `open` none. A loss that matters is raised as RecordingFailed, but
 never before everything else that was to be kept has had its turn.
+
+Of each interception one line is logged at its start and one at its end, for debugging; a warning where it failed. They
+hold names, numbers and words of our own: no content, and nothing that a provider said of an error but its kind.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Literal, assert_never
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, TokenUsage, ToolUse, Unreadable
-from aibridge.errors import RecordingFailed
+from aibridge.errors import RecordingFailed, kind_of
 from aibridge.ports import Clock, Ids, Observation, Observer, Recorder
 from aibridge.records import (
     InterceptionRecord,
@@ -27,6 +31,8 @@ from aibridge.unobserved import UNOBSERVED
 
 Fail = Literal["closed", "usage-only", "open"]
 
+_ROUTINE = frozenset({"completed", "client_gone", "rejected"})
+_LOG = logging.getLogger("aibridge.interceptions")
 _MAX_MESSAGE = 1024  # bytes of an error message that are kept
 
 
@@ -49,6 +55,7 @@ class InterceptionLog:
         "_started",
         "first_byte",
         "observation",
+        "why",
     )
 
     def __init__(
@@ -77,6 +84,8 @@ class InterceptionLog:
         """Seconds from the start to the first byte of the provider's answer."""
         self.observation: Observation = UNOBSERVED
         """Follows the interception from `begin` to the end."""
+        self.why: str | None = None
+        """What went wrong in words of our own, for whoever reads the log."""
 
     async def begin(self, record: InterceptionRecord) -> None:
         """Returns when the start is durable. One that may yet become durable, too late, has been ended.
@@ -84,10 +93,13 @@ class InterceptionLog:
         Raises: RecordingFailed.
         """
         self.observation = self._observer.intercepting(record)
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("interception started", extra=_described(record))
         try:
             async with asyncio.timeout(self._deadline):
                 await self._recorder.record_interception(record)
-        except RecordingFailed:
+        except RecordingFailed as error:
+            self._warn_unkept(error)
             if self._fail != "open":
                 self.observation.over()
                 raise
@@ -158,6 +170,7 @@ class InterceptionLog:
             )
             self._ending = asyncio.get_running_loop().create_task(self._recorder.record_interception_ended(record))
             self._ending.add_done_callback(self._over)
+            self._say_ended(record)
         ending = self._ending
         try:
             await asyncio.wait((ending,), timeout=self._deadline)
@@ -168,9 +181,28 @@ class InterceptionLog:
             if ending.cancelled():  # with the event loop
                 raise RecordingFailed("the gateway ended before the end was durable")
             ending.result()
-        except RecordingFailed:
+        except RecordingFailed as error:
+            self._warn_unkept(error)
             if self._fail != "open":
                 raise
+
+    def _say_ended(self, record: InterceptionRecordEnded) -> None:
+        level = logging.DEBUG if record.state in _ROUTINE else logging.WARNING
+        if _LOG.isEnabledFor(level):
+            said = {
+                "interception_id": record.interception_id,
+                "state": record.state,
+                "http_status": record.http_status,
+                "cause": None if record.error_type is None else kind_of(record.error_type),
+                "why": self.why,
+                "first_byte": record.time_to_first_byte,
+                "seconds": round(self._clock.monotonic() - self._started, 6),
+            }
+            event = "interception ended" if level == logging.DEBUG else "interception failed"
+            _LOG.log(level, event, extra={name: value for name, value in said.items() if value is not None})
+
+    def _warn_unkept(self, error: RecordingFailed) -> None:
+        _LOG.warning("a record was not kept", extra={"interception_id": self._interception_id, "cause": str(error)})
 
     def _over(self, _: asyncio.Task[None]) -> None:
         self.observation.over()
@@ -232,6 +264,19 @@ class InterceptionLog:
             input=fact.input,
             created_at=self._clock.now(),
         )
+
+
+def _described(record: InterceptionRecord) -> dict[str, object]:
+    return {
+        "interception_id": record.id,
+        "initiator_id": record.initiator_id,
+        "provider": record.provider_name,
+        "model": record.model,
+        "route": record.route,
+        "client": record.client,
+        "streaming": record.streaming,
+        "credential_kind": record.credential_kind,
+    }
 
 
 def _look_away(given_up: asyncio.Task[None]) -> None:

@@ -344,6 +344,7 @@ class Interception:
         True: the provider had said itself what went wrong.
         """
         state, error_type, message, said = failure.state, failure.error_type, failure.problem.message, False
+        self._log.why = message
         try:
             if self._reply is not None:
                 turn = self._reply.end_turn()

@@ -15,10 +15,11 @@ from aibridge.credentials import Scrubber
 from aibridge.server.auth import own_keys
 
 Form = Literal["auto", "json", "text"]
+Level = Literal["debug", "info", "warning"]
 
 
-def log_to_stderr(form: Form, secrets: Iterable[str] = ()) -> None:
-    """Sets up logging of the whole process, once."""
+def log_to_stderr(form: Form, secrets: Iterable[str] = (), level: Level = "info") -> None:
+    """Sets up logging of the whole process, once. `level` is that of our own lines; of others only warnings are shown."""
     import structlog  # noqa: PLC0415  a tenth of a second that only a server spends
 
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
@@ -46,7 +47,7 @@ def log_to_stderr(form: Form, secrets: Iterable[str] = ()) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("aibridge").setLevel(logging.INFO)
+    logging.getLogger("aibridge").setLevel(level.upper())
 
 
 def _scrubbed(scrubber: Scrubber) -> Callable[[Any, str, Any], str]:

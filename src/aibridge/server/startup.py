@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,7 +27,7 @@ from aibridge.server.http.sockets import CannotListen, bind, raise_descriptor_li
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.process import Plan, serve_process
 from aibridge.server.server_secret import server_secret
-from aibridge.server.workers import Supervisor
+from aibridge.server.workers import Inherited, Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -41,21 +41,39 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
     server = configuration.settings.server
     sockets = bind(server.host, server.port) if descriptor is None else [_given(descriptor)]
-    _check_loops(plan, sockets)
-    for warning in (*configuration.warnings, *_exposed(server.host)):
+    metrics = configuration.settings.metrics
+    scraped = [] if metrics.port is None else bind(metrics.host, metrics.port)
+    _check_loops(plan, [*sockets, *scraped])
+    for warning in (*configuration.warnings, *_exposed(server.host, metrics.host if scraped else None)):
         _log.warning(warning)
-    say = partial(banner.say, plan, keys, sockets[0])
+    say = partial(banner.say, plan, keys, sockets[0], scraped)
     if server.workers == 1:
-        return uvloop.run(serve_process(plan, sockets, say, until=_hang_up))
+        return uvloop.run(serve_process(plan, sockets, say, until=_hang_up, scraped=scraped))
     say()  # the sockets listen: who connects now is answered as soon as a worker serves
-    supervisor = Supervisor(
-        partial(worker.command, configuration.file, flags),
-        workers=server.workers,
-        sockets=sockets,
-    )
+    command = partial(worker.command, configuration.file, flags)
     # Not uvloop: its subprocesses know no process groups, and here is nothing to be quick about.
-    asyncio.run(supervisor.run())
+    asyncio.run(_supervised(command, server.workers, sockets, scraped))
     return 0
+
+
+async def _supervised(
+    command: Callable[[Path | None, Inherited], list[str]],
+    workers: int,
+    sockets: list[socket.socket],
+    scraped: list[socket.socket],
+) -> None:
+    """Several workers, and where `scraped` has sockets, their metrics summed."""
+    if not scraped:
+        await Supervisor(partial(command, None), workers=workers, sockets=sockets).run()
+        return
+    from aibridge.server import metrics_files  # noqa: PLC0415  only when somebody asks for metrics
+    from aibridge.server.metrics_page import serving_metrics  # noqa: PLC0415  as above
+
+    with metrics_files.metrics_folder() as folder:
+        ended = partial(metrics_files.worker_ended, folder)
+        supervisor = Supervisor(partial(command, folder), workers=workers, sockets=sockets, ended=ended)
+        async with serving_metrics(scraped, partial(metrics_files.summed, folder)):
+            await supervisor.run()
 
 
 async def _hang_up() -> None:
@@ -69,17 +87,23 @@ def planned(configuration: Configuration) -> Plan:
     """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
     providers = tuple(configured_providers(configuration))
     plan = Plan(configuration, providers, server_secret(configuration))
-    log_to_stderr(configuration.settings.server.log, plan.secrets)
+    server = configuration.settings.server
+    log_to_stderr(server.log, plan.secrets, server.log_level)
     return plan
 
 
-def _exposed(host: str) -> Iterator[str]:
-    try:
-        local = ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local:
+def _exposed(host: str, metrics_host: str | None) -> Iterator[str]:
+    if not _is_local(host):
         yield f"server.host {host}: keys and prompts pass unencrypted beyond this machine unless TLS is put in front"
+    if metrics_host is not None and not _is_local(metrics_host):
+        yield f"metrics.host {metrics_host}: whoever reaches the port reads the metrics; nobody signs in for them"
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_loops(plan: Plan, sockets: Sequence[socket.socket]) -> None:

@@ -7,7 +7,6 @@ text of an error, no header. What this file does never fails a request, and neve
 from __future__ import annotations
 
 import asyncio
-import re
 from contextvars import ContextVar, Token
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -15,12 +14,11 @@ from urllib.parse import urlsplit
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from aibridge.errors import Refused
+from aibridge.errors import Refused, kind_of
 from aibridge.records import InterceptionRecord, InterceptionRecordEnded, PromptUsageRecord, TokenUsageRecord
 from aibridge.tracing import names
 
 _LONGEST = 256  # characters of a model's name or an id that others chose
-_KIND = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FINE = frozenset({"completed", "client_gone", "rejected"})
 _FAILED = Status(StatusCode.ERROR)
 
@@ -194,11 +192,6 @@ def failed_by(span: Span, error: BaseException) -> None:
         failed(span, str(error.problem.status))
     elif not isinstance(error, asyncio.CancelledError | GeneratorExit):
         failed(span, type(error).__name__)
-
-
-def kind_of(said: str) -> str:
-    """The kind of an error in a provider's words, if it is a word."""
-    return said if _KIND.fullmatch(said) else "other"
 
 
 def shortened(text: str) -> str:

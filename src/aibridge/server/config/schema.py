@@ -58,6 +58,7 @@ class Server(Table):
     drain_timeout: Duration = 300.0
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     log: Literal["auto", "json", "text"] = "auto"
+    log_level: Literal["debug", "info", "warning"] = "info"
 
 
 class Database(Table):
@@ -156,7 +157,8 @@ class Recording(Table):
 
 
 class Metrics(Table):
-    port: int = Field(default=9090, ge=0, le=65535)
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, ge=0, le=65535)
     include_initiator: bool = False
 
 
