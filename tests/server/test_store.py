@@ -73,7 +73,7 @@ async def test_what_was_recorded_is_there_after_closing_and_nothing_is_left_besi
         ("i", "completed", store.boot_id)
     ]
     assert sorted(os.listdir(tmp_path)) == ["aibridge.db", "aibridge.db.locks"]
-    assert os.listdir(tmp_path / "aibridge.db.locks") == ["write"]
+    assert sorted(os.listdir(tmp_path / "aibridge.db.locks")) == ["people.changes", "write"]
     assert rows(store.file, "SELECT ended_at IS NULL FROM aibridge_boots") == [(0,)]
     assert (store.why_unhealthy, store.statistics().lost) == (None, 0)
 

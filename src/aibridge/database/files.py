@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aibridge.database.change_mark import ChangeMark
 from aibridge.database.file_systems import network_file_system_of
 from aibridge.database.locks import FileLock
 
@@ -62,6 +63,13 @@ class DatabaseFile:
     def write_lock(self) -> FileLock:
         """The lock that every writer of this file takes."""
         return FileLock(self._locks / "write")
+
+    def change_mark(self, name: str) -> ChangeMark:
+        """The mark that moves when what is called `name` in this file changes."""
+        try:
+            return ChangeMark(self._locks / f"{name}.changes")
+        except OSError as error:
+            raise DatabaseUnusable(f"{self._locks} cannot be written: {error.strerror}") from error
 
     def boot_lock(self, boot_id: str) -> Path:
         """The file that the process with that boot id keeps locked while it lives."""

@@ -1,6 +1,7 @@
 """Users and their keys, in the same file as the records. What one process changes holds for all at the next request.
 
-Every look-up therefore asks the database, which takes some microseconds; what a person may do is never remembered.
+A look-up asks the database again whenever its mark of changes has moved (see `change_mark`): what a person may do is
+remembered only as long as nobody changed it. A second at the longest, for a process killed in the midst of a change.
 Changes are short transactions of their own, so that commands work beside a running server and before the first one.
 """
 
@@ -35,7 +36,8 @@ from aibridge.server.persons import (
 )
 
 DEFAULT_LIFE = timedelta(days=90)
-_PARSED = 4096  # look-ups kept in parsed form; each is compared with the row that the database has now
+_REMEMBERED = 4096  # look-ups
+_LONGEST = 1.0  # seconds that one is remembered
 
 
 class People:
@@ -67,9 +69,11 @@ class People:
         self._note_use = note_use
         self._random = random
         self._reading = file.reading()
-        self._parsed: dict[str, tuple[tuple[object, ...], KnownKey]] = {}
+        self._changes = file.change_mark("people")
+        self._remembered: dict[str, tuple[bytes, float, KnownKey]] = {}
 
     def close(self) -> None:
+        self._changes.close()
         self._file.close_reading(self._reading)
 
     def identify(self, secret: str) -> KnownKey | Denial:
@@ -95,19 +99,20 @@ class People:
 
     def look_up(self, key_id: str) -> KnownKey | None:
         """The key with that id and its owner, as they are now."""
+        mark, now = self._changes.seen(), self._clock.monotonic()
+        remembered = self._remembered.get(key_id)
+        if remembered is not None and remembered[0] == mark and now - remembered[1] < _LONGEST:
+            return remembered[2]
         try:
             row = self._reading.execute(rows.LOOK_UP, (key_id,)).fetchone()
         except sqlite3.Error as error:
             raise DatabaseUnusable(f"the keys cannot be read: {error}") from error
         if row is None:
             return None
-        parsed = self._parsed.get(key_id)
-        if parsed is not None and parsed[0] == row:
-            return parsed[1]
         known = rows.known_key_of(row)
-        if len(self._parsed) >= _PARSED:
-            self._parsed.clear()
-        self._parsed[key_id] = (row, known)
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key_id] = (mark, now, known)
         return known
 
     def create_user(
@@ -234,6 +239,8 @@ class People:
         try:
             with self._file.writing() as connection:
                 connection.execute(statement, values)
+                self._changes.move()
+            self._changes.move()
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
