@@ -69,7 +69,7 @@ class Asked:
     route: Route
     dialect: Dialect
     identity: Identity
-    body: bytes
+    body: bytes = field(repr=False)
     body_was_encoded: bool = False
 
 

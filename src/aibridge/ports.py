@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol
@@ -52,8 +52,8 @@ class Identity:
     """
 
     actor: Actor
-    headers: Sequence[Header]
-    query: bytes
+    headers: Sequence[Header] = field(repr=False)  # a credential of the user's own may be in them
+    query: bytes = field(repr=False)
     credential_id: str | None = None
 
 
@@ -151,8 +151,8 @@ class UpstreamRequest:
 
     method: str
     url: str  # already quoted; sent as it is
-    headers: Sequence[Header]
-    body: bytes
+    headers: Sequence[Header] = field(repr=False)  # the provider's key is in them
+    body: bytes = field(repr=False)
     purpose: Purpose | None = None  # not sent
 
 
