@@ -27,7 +27,7 @@ async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
 async def test_a_key_made_before_the_first_start_opens_every_dialect_and_all_is_on_record_under_its_owner(
     installation: Installation,
 ) -> None:
-    config = ("--config", str(installation.configure("[metrics]\nport = 9090\n")))
+    config = ("--config", str(installation.configure("[metrics]\nport = 0\n")))
     user = (await installation.run("users", "create", "alice", "--email", "a@example.org", *config, "--json")).json()
     made = (await installation.run("keys", "create", "--user", "alice", "--name", "n", *config, "--json")).json()
     async with installation.serving() as server, server.client(made["key"]) as client:

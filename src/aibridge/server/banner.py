@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aibridge import __version__
@@ -15,8 +15,9 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not l
 _PLACEHOLDER = "YOUR-AIBRIDGE-KEY"
 
 
-def say(plan: Plan, keys: FirstKeys, listening: socket.socket) -> None:
-    print("\n".join(lines(plan, keys, address_of(listening))), flush=True)  # noqa: T201  it speaks to a person
+def say(plan: Plan, keys: FirstKeys, listening: socket.socket, scraped: Sequence[socket.socket] = ()) -> None:
+    metrics = address_of(scraped[0]) if scraped else None
+    print("\n".join(lines(plan, keys, address_of(listening), metrics)), flush=True)  # noqa: T201  it speaks to a person
 
 
 def address_of(listening: socket.socket) -> str:
@@ -28,7 +29,7 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{name[1]}" if ":" in host else f"http://{host}:{name[1]}"
 
 
-def lines(plan: Plan, keys: FirstKeys, address: str) -> Iterator[str]:
+def lines(plan: Plan, keys: FirstKeys, address: str, metrics: str | None = None) -> Iterator[str]:
     configuration = plan.configuration
     yield f"aibridge {__version__} serves at {address}"
     if configuration.file is not None:
@@ -38,6 +39,8 @@ def lines(plan: Plan, keys: FirstKeys, address: str) -> Iterator[str]:
         yield f"provider       {provider.name}: {_credentials_of(provider)}"
     if all(provider.key is None for provider in plan.providers):
         yield "               no provider key is set: callers bring their own (X-AIBridge-Token carries the key below)"
+    if metrics is not None:
+        yield f"metrics        {metrics}/metrics"
     if keys.admin_file is not None:
         yield f"admin key      in the file {keys.admin_file}"
     if keys.to_paste is not None:

@@ -1,4 +1,5 @@
-"""What the configuration wants to see of requests besides their records: traces, and dumps of what providers said.
+"""What the configuration wants to see of requests besides their records: metrics, traces, and dumps of what providers
+said.
 
 Nothing is imported for what is switched off.
 """
@@ -6,8 +7,10 @@ Nothing is imported for what is switched off.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from aibridge.clock import new_id
 from aibridge.credentials import Scrubber
@@ -15,7 +18,39 @@ from aibridge.ports import Tracing, Upstream
 from aibridge.server.auth import own_keys
 from aibridge.server.config import Configuration
 
+if TYPE_CHECKING:
+    from aibridge.metrics import Metrics
+    from aibridge.server.store import Store
+
 _log = logging.getLogger(__name__)
+
+
+def metrics(configuration: Configuration) -> Metrics | None:
+    """None: nothing is counted, since nobody could ask for it."""
+    settings = configuration.settings.metrics
+    if settings.port is None:
+        return None
+    from prometheus_client import disable_created_metrics  # noqa: PLC0415  only when it is switched on
+
+    from aibridge.metrics import Metrics  # noqa: PLC0415  as above
+
+    # A series more for each counter, which several workers could not sum.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
+    return Metrics(include_initiator=settings.include_initiator)
+
+
+@asynccontextmanager
+async def metered(metrics: Metrics | None, store: Store, scraped: list[socket.socket]) -> AsyncIterator[None]:
+    """Inside the block the store is sampled, and what was counted is served on `scraped`."""
+    if metrics is None:
+        yield
+        return
+    from aibridge.server.metrics_page import serving_metrics  # noqa: PLC0415  as above
+    from aibridge.server.store_series import StoreSeries  # noqa: PLC0415  as above
+
+    series, registry = StoreSeries(metrics.registry, metrics.prefix), metrics.registry
+    async with serving_metrics(scraped, lambda: registry), series.following(store):
+        yield
 
 
 @asynccontextmanager

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from aibridge.server.http.asgi import Application, Receive, Scope, Send
-from aibridge.server.http.serving import HttpServer, running
+from aibridge.server.http.serving import HttpServer
 
 PATH = b"/metrics"
 _LAST_SCRAPE = 1.0  # seconds that one which has begun may take when the server ends
@@ -25,11 +25,17 @@ async def serving_metrics(
     sockets: list[socket.socket], registry: Callable[[], CollectorRegistry]
 ) -> AsyncIterator[None]:
     """Serves inside the block; without sockets nothing is served."""
-    async with AsyncExitStack() as stack:
-        if sockets:
-            server = HttpServer(metrics_page(registry), sockets=sockets, drain_timeout=_LAST_SCRAPE, grace=0.0)
-            await stack.enter_async_context(running(server))
+    if not sockets:
         yield
+        return
+    server = HttpServer(metrics_page(registry), sockets=sockets, drain_timeout=_LAST_SCRAPE, grace=0.0)
+    # Not in a task group: what leaves the block must come out as it is.
+    serving = asyncio.create_task(server.run())
+    try:
+        yield
+    finally:
+        server.begin_drain()
+        await serving
 
 
 def metrics_page(registry: Callable[[], CollectorRegistry]) -> Application:

@@ -6,11 +6,11 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aibridge import __version__
 from aibridge.bridge import RequestBridge
@@ -35,6 +35,10 @@ from aibridge.server.http.serving import HttpServer, serve
 from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
+from aibridge.unobserved import UNOBSERVED
+
+if TYPE_CHECKING:
+    from aibridge.metrics import Metrics
 
 _GC_THRESHOLD = 20_000  # new objects between two looks at the young ones
 _PER_INTERCEPTION = 16 * 1024 * 1024  # bytes of content
@@ -64,6 +68,7 @@ class Gateway:
     bridge: RequestBridge
     store: Store
     draining: Draining
+    metrics: Metrics | None
 
     def start_draining(self) -> None:
         self.draining.begun = True
@@ -76,14 +81,21 @@ async def serve_process(
     on_started: Callable[[], None],
     *,
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    scraped: Sequence[socket.socket] = (),
 ) -> int:
     """Serves until a signal, or until what `until` gives returns, and drains. Returns the exit status.
+
+    On the sockets `scraped` it tells its metrics, to the last.
 
     Raises:
         DatabaseUnusable
     """
     settings = plan.configuration.settings
-    async with composed(plan) as gateway, asyncio.TaskGroup() as group:
+    async with (
+        composed(plan) as gateway,
+        insight.metered(gateway.metrics, gateway.store, list(scraped)),
+        asyncio.TaskGroup() as group,
+    ):
         server = HttpServer(
             gateway.app,
             sockets=sockets,
@@ -116,6 +128,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
     """
     configuration, clock = plan.configuration, SystemClock()
     server, recording = configuration.settings.server, configuration.settings.recording
+    metrics = insight.metrics(configuration)
     async with (
         insight.tracing(configuration) as tracing,
         open_store(
@@ -128,15 +141,17 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             content=Content(
                 prompts=recording.prompts, tool_arguments=recording.tool_arguments, thoughts=recording.thoughts
             ),
+            left_out=None if metrics is None else metrics.left_out,
         ) as store,
     ):
         authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
         bridge = RequestBridge(
             providers=plan.providers,
-            recorder=store.recorder,
+            recorder=store.recorder if metrics is None else metrics.recording(store.recorder),
             authenticator=authenticator,
             upstream=insight.way_out(configuration, plan.secrets),
             conversations=store.conversations,
+            observer=metrics or UNOBSERVED,
             tracing=tracing,
             clock=clock,
             ids=new_id,
@@ -155,7 +170,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
                 b"/openapi.json": api,
             }
             door = shed_first(FrontDoor(bridge=bridge, api=api, own=own), Pressure(clock.monotonic))
-            yield Gateway(door, bridge, store, draining)
+            yield Gateway(door, bridge, store, draining, metrics)
 
 
 def _why_not_kept(store: Store) -> str | None:

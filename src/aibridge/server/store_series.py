@@ -6,6 +6,8 @@ Sampled once a second and not when a scraper asks: with several workers whoever 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -52,14 +54,22 @@ class StoreSeries:
         )
         self._seen: dict[str, int] = {}
 
-    async def follow(self, store: Store) -> None:
-        """Samples until it is cancelled, and once more then."""
+    @asynccontextmanager
+    async def following(self, store: Store) -> AsyncIterator[None]:
+        """Samples inside the block, and at its end."""
         self._recovered.inc(store.recovered)
+        self.sample(store)
+        sampling = asyncio.create_task(self._sample_again(store))
         try:
-            while True:
-                self.sample(store)
-                await asyncio.sleep(_INTERVAL)
+            yield
         finally:
+            sampling.cancel()
+            await asyncio.wait([sampling])
+            self.sample(store)
+
+    async def _sample_again(self, store: Store) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
             self.sample(store)
 
     def sample(self, store: Store) -> None:

@@ -23,17 +23,21 @@ class Orders(msgspec.Struct, frozen=True):
 
     file: str | None
     flags: list[tuple[list[str | int], str | int]]
+    worker: int
     listening: list[int]
     supervisor: int
+    metrics: str | None  # the folder of the supervisor that sums them
 
 
-def command(file: Path | None, flags: Mapping[At, object], inherited: Inherited) -> list[str]:
+def command(file: Path | None, flags: Mapping[At, object], metrics: Path | None, inherited: Inherited) -> list[str]:
     """The command line that starts a worker."""
     orders = {
         "file": None if file is None else str(file),
         "flags": list(flags.items()),
+        "worker": inherited.worker,
         "listening": inherited.listening,
         "supervisor": inherited.supervisor,
+        "metrics": None if metrics is None else str(metrics),
     }
     return [sys.executable, "-m", "aibridge.server.worker", msgspec.json.encode(orders).decode()]
 
@@ -52,6 +56,10 @@ def main(orders: Orders) -> int:
     flags = {tuple(at): value for at, value in orders.flags}
     plan = planned(load(None if orders.file is None else Path(orders.file), os.environ, flags))
     raise_descriptor_limit()
+    if orders.metrics is not None:
+        from aibridge.server.metrics_files import count_in  # noqa: PLC0415  only when somebody asks for metrics
+
+        count_in(orders.metrics, orders.worker)
     ready = partial(tell_ready, orders.supervisor)
     gone = partial(watch_supervisor, orders.supervisor)
     return uvloop.run(serve_process(plan, inherited(orders.listening), ready, until=gone))

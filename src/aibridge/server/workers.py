@@ -34,6 +34,10 @@ class Inherited:
     supervisor: int  # see tell_ready and watch_supervisor
 
 
+def _nothing(_: int) -> None:
+    """Nobody wants to know which worker ended."""
+
+
 class Supervisor:
     """Keeps `workers` processes running until a signal ends them. `run` once, in the main thread."""
 
@@ -45,16 +49,19 @@ class Supervisor:
         sockets: list[socket.socket],
         attempts: int = 5,
         kill_after: float = 3.0,
+        ended: Callable[[int], None] = _nothing,
     ) -> None:
         """Gives up after `attempts` starts in a row, of any worker, that ended before the worker served.
 
         After a second signal workers should end at once; those that have not `kill_after` seconds later are killed.
+        `ended` is called with the number of each that has ended, before it is replaced.
         """
         self._command = command
         self._workers = workers
         self._sockets = sockets
         self._attempts = attempts
         self._kill_after = kill_after
+        self._ended = ended
         self._failures = 0
         self._failed: str | None = None
         self._forced = False
@@ -93,6 +100,7 @@ class Supervisor:
             code = await worker.process.wait()
             self._running.discard(worker)
             worker.close()
+            self._ended(number)
             if self._ending.is_set():
                 return
             how = f"signal {-code}" if code < 0 else f"exit code {code}"

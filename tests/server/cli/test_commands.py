@@ -128,7 +128,7 @@ async def test_interceptions_are_listed_and_shown(terminal: Terminal) -> None:
 def test_the_configuration_is_shown_and_checked(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-that-nobody-sees")
     monkeypatch.setenv("AIBRIDGE_SERVER__SECRET", "a-secret-that-nobody-sees-either")
-    monkeypatch.setenv("AIBRIDGE_METRICS__PORT", "9090")
+    monkeypatch.setenv("AIBRIDGE_DATABASE__RETENTION", "30d")
     settings = {setting["name"]: setting for setting in terminal.json("config", "show")}
     shown = terminal.out
     checked = terminal.json("config", "check")
@@ -143,7 +143,7 @@ def test_the_configuration_is_shown_and_checked(terminal: Terminal, monkeypatch:
         "ok": True,
         "file": None,
         "providers": ["anthropic", "openai", "copilot"],
-        "warnings": ["metrics.port is not built yet and has no effect (the metrics listener)"],
+        "warnings": ["database.retention is not built yet and has no effect (deleting old records)"],
     }
     assert not (terminal.data / "server.secret").exists()
 

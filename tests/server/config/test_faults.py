@@ -155,8 +155,6 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
         "server.public_url is not built yet and has no effect (pages and sign-in)",
         "database.retention is not built yet and has no effect (deleting old records)",
         "database.durability is not built yet and has no effect (PostgreSQL)",
-        "metrics.port is not built yet and has no effect (the metrics listener)",
-        "metrics.include_initiator is not built yet and has no effect (the metrics listener)",
         "auth mode 'oidc' is not built yet and has no effect",
         "auth mode 'coder' is not built yet and has no effect",
         "providers[0].max_retries is not built yet and has no effect (retrying)",
@@ -222,6 +220,7 @@ tool_arguments = false
 thoughts = true
 max_bytes = "1MiB"
 [metrics]
+host = "127.0.0.1"
 port = 9090
 include_initiator = true
 [tracing]

@@ -18,8 +18,6 @@ _SINGLE: dict[tuple[str, str], str] = {
     ("server", "public_url"): "pages and sign-in",
     ("database", "retention"): "deleting old records",
     ("database", "durability"): "PostgreSQL",
-    ("metrics", "port"): "the metrics listener",
-    ("metrics", "include_initiator"): "the metrics listener",
 }
 _OF_PROVIDERS = {
     "max_retries": "retrying",
