@@ -223,6 +223,10 @@ async def test_with_a_key_of_ones_own_the_provider_decides() -> None:
         b'{"items": [{"type": "message", "content": [{"type": "input_file", "file_id": "conv_1"}]}]}',
         b'{"tools": [{"type": "file_search", "vector_store_ids": ["conv_1"]}]}',
         b'{"tools": [{"type": "code_interpreter", "container": "conv_1"}]}',
+        b'{"items": [{"type": "item_reference", "id": "conv_1"}]}',
+        b'{"input": [{"type": "message", "role": "user", "content": "hi"}, {"id": "conv_1"}]}',
+        b'{"items": [{"type": "\\u0069tem_reference", "id": "conv_1"}]}',
+        b'{"input": [{"type": "function_call_output", "output": [{"type": "input_file", "file_id": "conv_1"}]}]}',
     ],
 )
 async def test_a_body_that_names_what_somebody_else_stored_is_refused_in_any_coding(
@@ -250,6 +254,8 @@ async def test_a_body_that_names_what_somebody_else_stored_is_refused_in_any_cod
         ([(b"content-encoding", b"br")], b"x", 415),
         ([(b"content-encoding", b"gzip")], b"x", 415),
         ([], b'{"conversation": ', 400),
+        ([], b'{"input": [], "input": [{"type": "item_reference", "id": "x"}]}', 400),
+        ([], b'{"input": [{"type": "message", "type": "item_reference", "id": "x"}]}', 400),
     ],
 )
 async def test_a_body_that_cannot_be_read_cannot_be_checked_and_is_refused(

@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aibridge.actor import Actor
-from aibridge.dialects.reading import decoded, referenced_ids
+from aibridge.dialects.reading import decoded
+from aibridge.dialects.responses.references import references_in
 from aibridge.errors import Problem, Refused
 from aibridge.ports import ConversationStore
 from aibridge.routes import Route
 
-_REFERENCES = ("previous_response_id", "conversation", "file_id", "file_ids", "vector_store_ids", "container")
-_OPAQUE = frozenset({"parameters", "arguments", "output", "metadata", "schema"})
-
 
 async def checked(route: Route, body: bytes, actor: Actor, conversations: ConversationStore) -> None:
-    """Raises Refused (404) when the path or the body names something that this actor did not create."""
+    """Raises Refused: 404 when the path or the body names something that this actor did not create, 400 when nobody
+    can say what a body names.
+    """
     if route.rule.adaptation in (None, "count_tokens"):
         return
-    names = [*route.params[:1], *referenced_ids(body, _REFERENCES, _OPAQUE)]
+    names = [*route.params[:1], *references_in(body)]
     await check_owner(route.provider.name, names, actor, conversations)
 
 

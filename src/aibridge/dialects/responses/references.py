@@ -29,6 +29,7 @@ _OPAQUE = frozenset(
     | {"annotations", "results", "attributes"}
 )
 _READ = ("type", "role", "id")
+_LISTS = ("input", "items")  # where items stand
 # Items that are no references can be told without a closer look, unless a name may be written with escapes.
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 
@@ -42,6 +43,20 @@ def references(found: JsonObject, *, has_references: bool) -> tuple[str, ...]:
     given = found.raw("input")
     if given is not None and (has_references or b"item_reference" in given or _ESCAPED_LETTER.search(given)):
         ids.update(dict.fromkeys(stored for raw in elements(given) if (stored := _referenced(raw)) is not None))
+    return tuple(ids)
+
+
+def references_in(body: bytes) -> tuple[str, ...]:
+    """The same in a body that is passed on unread: a count of tokens, a conversation, or items for one."""
+    if not body.strip():
+        return ()
+    try:
+        found = JsonObject.parse(body, _LISTS)
+    except (NotAnObject, DoubledMember) as error:
+        raise InvalidRequest(str(error)) from None
+    ids = dict.fromkeys(referenced_ids(body, _NAMES, _OPAQUE))
+    items = [raw for name in _LISTS for raw in elements(found.raw(name))]
+    ids.update(dict.fromkeys(stored for raw in items if (stored := _referenced(raw)) is not None))
     return tuple(ids)
 
 
