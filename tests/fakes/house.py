@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aibridge import providers
 from aibridge.bridge import RequestBridge
+from aibridge.ports import Upstream
 from tests.exchanges import Exchange
 from tests.fakes.client import Client
 from tests.fakes.interceptions import KEY
@@ -17,16 +18,17 @@ from tests.fakes.upstream import JSON, Scripted, ScriptedUpstream
 
 
 class House:
-    """A bridge between fakes."""
+    """A bridge between fakes. `around` puts something before its way out."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, around: Callable[[Upstream], Upstream] | None = None, **options: Any) -> None:
         journal = Journal()
         self.upstream = ScriptedUpstream(journal)
         self.recorder = ScriptedRecorder(journal)
         anthropic = providers.anthropic(base_url="http://anthropic.test", key=KEY)
         openai = providers.openai(base_url="http://openai.test/v1", key=KEY)
         settings: dict[str, Any] = {"providers": [anthropic, openai, providers.copilot()], **options}
-        self.bridge = RequestBridge(recorder=self.recorder, upstream=self.upstream, **settings)
+        upstream = self.upstream if around is None else around(self.upstream)
+        self.bridge = RequestBridge(recorder=self.recorder, upstream=upstream, **settings)
 
     def streams(self, exchange: Exchange) -> None:
         self.upstream.answers.append(Scripted(exchange.events))
