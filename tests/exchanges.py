@@ -20,7 +20,7 @@ class Usage:
     partial: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exchange:
     """`visible[n]` and `usage[n]`: how many events the client has, and what is known, after n of them came.
 
@@ -42,6 +42,9 @@ class Exchange:
     error: bytes  # an event with which the provider ends a stream
     attribution: tuple[str, ...]  # where the identifier stands
 
+    def __repr__(self) -> str:
+        return f"<{self.dialect}>"
+
     def asked(self, *, stream: bool) -> bytes:
         return json.dumps({**self.request, "stream": stream}).encode()
 
@@ -58,6 +61,11 @@ class Exchange:
         if self.dialect == "responses" and (name != b"event: error\n" or found["type"] != "error"):
             return False
         return set(found["error"]) == {"type", "message", "param", "code"}
+
+
+def last_event(stream: bytes) -> bytes:
+    """The last event of a stream, whole."""
+    return stream.rstrip(b"\n").rpartition(b"\n\n")[2] + b"\n\n"
 
 
 def named(**value: Any) -> bytes:

@@ -14,7 +14,7 @@ from aibridge.actor import Actor
 from aibridge.bridge import RequestBridge
 from aibridge.errors import AnswerBroken
 from aibridge.ports import Identity
-from tests.exchanges import CHAT, EXCHANGES, MESSAGES, RESPONSES, Exchange
+from tests.exchanges import CHAT, EXCHANGES, MESSAGES, RESPONSES, Exchange, last_event
 from tests.fakes.asgi import asked, call, scope_of
 from tests.fakes.house import House, opened, path_of, problem
 from tests.fakes.interceptions import ADA, BOB, KEY
@@ -99,7 +99,7 @@ async def test_leaving_its_block_ends_streams_in_their_dialects_words(exchange: 
         await running.client.until(len(exchange.events[0]))
 
     client = await running.done()
-    last = client.body[client.body.rstrip(b"\n").rfind(b"\n\n") + 2 :]
+    last = last_event(client.body)
     assert exchange.is_error(last)
     assert house.recorder.end.state == "gateway_aborted"
     assert house.upstream.closed

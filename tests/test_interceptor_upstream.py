@@ -6,7 +6,7 @@ import json
 import pytest
 
 from aibridge.errors import AnswerBroken, UpstreamFailure, UpstreamReset, UpstreamStalled, UpstreamUnreachable
-from tests.exchanges import CHAT, EXCHANGES, MESSAGES, RESPONSES, Exchange
+from tests.exchanges import CHAT, EXCHANGES, MESSAGES, RESPONSES, Exchange, last_event
 from tests.fakes.interceptions import KEY, stage
 from tests.fakes.upstream import EVENT_STREAM, JSON, Scripted
 
@@ -79,7 +79,7 @@ async def test_a_failure_in_a_stream_is_an_error_event_after_the_last_whole_one(
         whole = b"".join(exchange.events[:count])
         assert scene.client.status == 200
         assert scene.client.body.startswith(b"".join(exchange.events[: exchange.visible[count]]))
-        last = scene.client.body[scene.client.body.rstrip(b"\n").rfind(b"\n\n") + 2 :]
+        last = last_event(scene.client.body)
         assert whole.startswith(scene.client.body.removesuffix(last))
         assert exchange.is_error(last), last
         assert scene.client.ended
@@ -99,7 +99,7 @@ async def test_a_stream_that_ends_before_its_terminal_event_is_no_whole_answer(e
         scene.streams(*exchange.events[:count])
         await scene.run()
 
-        last = scene.client.body[scene.client.body.rstrip(b"\n").rfind(b"\n\n") + 2 :]
+        last = last_event(scene.client.body)
         if exchange is CHAT and count >= whole_without_done - 1:
             assert scene.recorder.end.state == "completed"
             assert scene.client.body == b"".join(exchange.events[:count])

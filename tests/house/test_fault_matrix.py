@@ -21,7 +21,7 @@ from aibridge.records import State
 from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
 from aibridge.upstream import HttpUpstream
 from aibridge.wire.sse import MAX_EVENT
-from tests.exchanges import EXCHANGES, Exchange
+from tests.exchanges import EXCHANGES, Exchange, last_event
 from tests.house.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.house.gateway_client import BOUND, Received, sent
 from tests.house.in_process import CENTRAL_KEY, InProcess, bridge_before
@@ -126,7 +126,7 @@ def assert_error_event(exchange: Exchange, received: Received, count: int) -> No
     body = bytes(received.body)
     seen = b"".join(exchange.events[: exchange.visible[count]])
     assert body.startswith(seen)
-    last = body[body.rstrip(b"\n").rfind(b"\n\n") + 2 :]
+    last = last_event(body)
     assert b"".join(exchange.events[:count]).startswith(body.removesuffix(last))
     assert exchange.is_error(last), last
 
@@ -198,7 +198,7 @@ async def test_a_connection_that_ends_in_the_middle(exchange: Exchange, stream: 
         row = recorded(at.gateway)
         if stream:
             body = begun + bytes(received.body)
-            assert exchange.is_error(body[body.rstrip(b"\n").rfind(b"\n\n") + 2 :])
+            assert exchange.is_error(last_event(body))
             assert received.whole
             assert (row.state, row.status, row.error_type) == ("upstream_error", 200, "connection_error")
             assert row.usage in (None, "partial")
