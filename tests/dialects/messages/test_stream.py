@@ -74,3 +74,13 @@ def test_an_error_without_data_is_none() -> None:
     reader.read(b"event: error\n\n")
 
     assert not reader.ended()
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r", b"\r\n"])
+def test_a_delta_is_not_plain_when_another_field_follows_it(line_end: bytes) -> None:
+    reader = MessagesReader()
+    plain = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta"}}'
+
+    reader.read(plain + line_end + b"event: error\n\n")
+
+    assert reader.ended()

@@ -24,9 +24,10 @@ def read_body(body: bytes) -> WholeAnswer:
         return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no message object"),))
     response_id = text(message.get("id")) or None
     facts: list[Fact] = []
-    if (container := container_id(message.get("container"))) is not None:
-        facts.append(StoredIds((container,)))
     blocks = [block for block in message["content"] if isinstance(block, dict)]
+    stored = [*container_ids(message), *(one for block in blocks for one in file_ids(block))]
+    if stored:
+        facts.append(StoredIds(tuple(dict.fromkeys(stored))))
     thoughts = (text(block.get("thinking")) for block in blocks if block.get("type") == "thinking")
     facts += (Thought(content=thought, source="thinking") for thought in thoughts if thought)
     facts += (_tool_use(block, response_id) for block in blocks if text(block.get("type")) in TOOL_BLOCKS)
@@ -35,9 +36,19 @@ def read_body(body: bytes) -> WholeAnswer:
     return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
 
 
-def container_id(container: object) -> str | None:
-    """The id of the code execution container that a message names, if it does."""
-    return text(mapping(container).get("id")) or None
+def container_ids(holder: Mapping[str, Any]) -> list[str]:
+    """The code execution container that a message, or the delta of one, names: it outlives the request."""
+    found = text(mapping(holder.get("container")).get("id"))
+    return [found] if found else []
+
+
+def file_ids(block: Mapping[str, Any]) -> list[str]:
+    """The files that code wrote at the provider: a later request may name them."""
+    if not text(block.get("type")).endswith("_tool_result"):
+        return []
+    written = mapping(block.get("content")).get("content")
+    parts = written if isinstance(written, list) else []
+    return [found for part in parts if (found := text(mapping(part).get("file_id")))]
 
 
 def _tool_use(block: Mapping[str, Any], response_id: str | None) -> ToolUse:

@@ -6,12 +6,12 @@ Source: https://docs.claude.com/en/docs/build-with-claude/streaming
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, ToolUse, Turn, TurnOutcome, Unreadable
-from aibridge.dialects.messages.blocking import TOOL_BLOCKS, container_id
+from aibridge.dialects.messages.blocking import TOOL_BLOCKS, container_ids, file_ids
 from aibridge.dialects.messages.errors import failure
 from aibridge.dialects.messages.usage import token_usage
 from aibridge.dialects.reading import Kept, decoded, mapping, text, tool_input
@@ -38,7 +38,7 @@ class _Block:
 class MessagesReader:
     """See `aibridge.dialects.reply.TurnReader`."""
 
-    __slots__ = ("_calls", "_container", "_facts", "_kept", "_open", "_outcome", "_problem", "_usage", "response_id")
+    __slots__ = ("_calls", "_facts", "_kept", "_open", "_outcome", "_problem", "_stored", "_usage", "response_id")
 
     def __init__(self) -> None:
         self.response_id: str | None = None
@@ -47,7 +47,7 @@ class MessagesReader:
         self._open: dict[Any, _Block] = {}  # by index
         self._calls: list[_Block] = []
         self._kept = Kept()
-        self._container: str | None = None
+        self._stored: set[str] = set()  # ids that have been told
         self._outcome: TurnOutcome = "cut"
         self._problem: tuple[str | None, str | None] = (None, None)
 
@@ -103,10 +103,10 @@ class MessagesReader:
                 message = mapping(event.get("message"))
                 self.response_id = text(message.get("id")) or None
                 self._use(message.get("usage"))
-                self._store(message.get("container"))
+                self._store(container_ids(message))
             case "message_delta":
                 self._use(event.get("usage"))
-                self._store(mapping(event.get("delta")).get("container"))
+                self._store(container_ids(mapping(event.get("delta"))))
             case "message_stop":
                 self._outcome = "complete"
             case "error":
@@ -122,6 +122,8 @@ class MessagesReader:
             call = _Block(True, text(block.get("id")) or None, text(block.get("name")), block.get("input"))
             self._open[index] = call
             self._calls.append(call)
+        else:
+            self._store(file_ids(block))
 
     def _grow(self, index: int, delta: Mapping[str, Any]) -> None:
         block = self._open.get(index)
@@ -143,11 +145,11 @@ class MessagesReader:
             known = {name: value for name, value in usage.items() if value is not None}
             self._usage = {**(self._usage or {}), **known}
 
-    def _store(self, container: object) -> None:
-        found = container_id(container)
-        if found is not None and found != self._container:
-            self._container = found
-            self._facts.append(StoredIds((found,)))
+    def _store(self, ids: Iterable[str]) -> None:
+        new = [one for one in ids if one not in self._stored]
+        if new:
+            self._stored.update(new)
+            self._facts.append(StoredIds(tuple(new)))
 
     def _fail(self, event: Mapping[str, Any]) -> None:
         self._outcome = "failed"
