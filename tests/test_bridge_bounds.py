@@ -64,6 +64,12 @@ async def test_a_body_beyond_the_limit_is_refused(exchange: Exchange, told: bool
         assert len(house.recorder.attempts) == attempts
 
 
+async def test_a_length_of_thousands_of_digits_is_too_large() -> None:
+    async with opened() as house:
+        headers = [(b"content-length", b"9" * 5000)]
+        assert (await asked(house.bridge, path_of(MESSAGES), headers=headers)).status == 413
+
+
 async def test_a_body_beyond_the_limit_is_not_read_any_further() -> None:
     async with opened(max_body=100) as house:
         uploading = call(house.bridge, scope_of(path_of(MESSAGES)), *[b"x" * 60] * 5, whole=False)

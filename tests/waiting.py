@@ -6,9 +6,9 @@ from collections.abc import Callable
 BOUND = 5.0  # seconds; nothing that is waited for takes one
 
 
-async def until(claim: Callable[[], bool]) -> None:
+async def until(claim: Callable[[], bool], bound: float = BOUND) -> None:
     """Lets the loop run until the claim holds."""
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(bound):
         while not claim():  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0)
 
