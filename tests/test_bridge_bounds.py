@@ -180,6 +180,24 @@ async def test_a_path_that_leads_nowhere_is_told_so_without_asking_who(
         assert house.upstream.requests == []
 
 
+@every_dialect
+async def test_a_refusal_has_an_id_that_the_sdks_show_and_the_log_knows(
+    exchange: Exchange, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="aibridge")
+    async with opened() as house:
+        refused = [await asked(house.bridge, path_of(exchange), body) for body in (b"{", b"[]")]
+
+    ids = [client.header("request-id") for client in refused]
+    assert [client.header("x-request-id") for client in refused] == ids
+    assert len(set(ids)) == 2
+    lines = [line for line in caplog.records if line.msg == "request refused"]
+    assert [vars(line)["request_id"].encode() for line in lines] == ids
+    assert {(vars(line)["http_status"], vars(line)["provider"]) for line in lines} == {(400, exchange.provider)}
+    if exchange is MESSAGES:
+        assert [json.loads(client.body)["request_id"].encode() for client in refused] == ids
+
+
 @pytest.mark.parametrize("path", ["/", "/anthropic", "/copilot", "/openai/"])
 async def test_a_probe_is_answered(path: str) -> None:
     async with opened() as house:

@@ -27,7 +27,7 @@ from aibridge.interceptor import Asked, Interception, Ports
 from aibridge.passthrough import PassthroughRequest, pass_through
 from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Observer, Recorder, Tracing, Upstream
 from aibridge.providers.base import Provider
-from aibridge.providers.headers import NOSNIFF
+from aibridge.providers.headers import NOSNIFF, request_ids
 from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
 from aibridge.request_body import ClientLeft, coding_of, decoded, read_body
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
@@ -220,19 +220,25 @@ class RequestBridge:
         except AnswerBroken:
             raise
         except Exception:  # noqa: BLE001  the edge of the house: a fault of ours becomes a 500, not a traceback
-            _LOG.exception("request failed")
+            request_id = self._ports.ids()
+            _LOG.exception("request failed", extra={"request_id": request_id})
             if writer.ended:
                 return
             if writer.status is not None:
                 raise AnswerBroken("internal error") from None
-            await self._refuse(writer, route, errors, Problem(500, "internal error"))
+            await self._refuse(writer, route, errors, Problem(500, "internal error"), request_id)
 
-    async def _refuse(self, writer: ReplyWriter, route: Route | None, errors: Dialect, problem: Problem) -> None:
-        """The answer to a request that leaves no record."""
-        provider_name = None if route is None else route.provider.name
-        self._ports.observer.refused(provider_name, None if route is None else route.template, problem.status)
-        headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers]
-        await writer.answer(problem.status, headers, errors.error_body(problem, None))
+    async def _refuse(
+        self, writer: ReplyWriter, route: Route | None, errors: Dialect, problem: Problem, request_id: str | None = None
+    ) -> None:
+        """The answer to a request that leaves no record. Its id is that of a line in the log."""
+        request_id = request_id or self._ports.ids()
+        provider_name, template = (None, None) if route is None else (route.provider.name, route.template)
+        told = {"request_id": request_id, "http_status": problem.status, "provider": provider_name, "route": template}
+        _LOG.debug("request refused", extra=told)
+        self._ports.observer.refused(provider_name, template, problem.status)
+        headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers, *request_ids(request_id)]
+        await writer.answer(problem.status, headers, errors.error_body(problem, request_id))
 
     async def _routed(
         self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, run: _Run

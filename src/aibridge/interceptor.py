@@ -33,7 +33,7 @@ from aibridge.ports import (
     UpstreamTimeouts,
 )
 from aibridge.providers.credential import Credential, choose_credential
-from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, upstream_headers
+from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, request_ids, upstream_headers
 from aibridge.records import InterceptionRecord, State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
 from aibridge.routes import Route, upstream_url
@@ -374,8 +374,7 @@ class Interception:
             return
         if self._writer.status is None:
             body = self._asked.dialect.error_body(problem, self.id)
-            # The SDKs show a request's id: Anthropic's reads the one header, OpenAI's the other.
-            ids = [(b"request-id", self.id.encode()), (b"x-request-id", self.id.encode())]
+            ids = request_ids(self.id)
             headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers, *ids, *self._headers]
             await self._writer.answer(problem.status, headers, body)
         elif self._streaming_reply and self._reply is not None:

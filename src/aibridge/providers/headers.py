@@ -93,6 +93,11 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
     return kept
 
 
+def request_ids(request_id: str) -> tuple[Header, Header]:
+    """The id of an answer of ours as the SDKs show it: Anthropic's read the one header, OpenAI's the other."""
+    return (b"request-id", request_id.encode("ascii")), (b"x-request-id", request_id.encode("ascii"))
+
+
 def is_event_stream(headers: Sequence[Header]) -> bool:
     """Whether an answer's body is a stream of server-sent events."""
     return any(
