@@ -9,7 +9,7 @@ from aibridge.errors import RecordingFailed
 from tests.exchanges import CHAT, EXCHANGES, MESSAGES, RESPONSES, Exchange
 from tests.fakes.interceptions import ADA, BOB, Stage, stage
 from tests.fakes.recorder import breaks, fails, hangs
-from tests.waiting import until
+from tests.waiting import settled, until
 
 pytestmark = pytest.mark.anyio
 
@@ -152,6 +152,33 @@ async def test_lost_usage_costs_the_answer_unless_the_policy_is_open(exchange: E
         else:
             assert_withheld(scene, stream=stream)
         assert len(scene.recorder.kept.tool_usages) == len(scene.recorder.kept.prompts) == 1
+
+
+@every_dialect
+@both_modes
+@pytest.mark.parametrize("who", ["client", "host"])
+async def test_who_leaves_while_a_record_is_being_kept_loses_none(exchange: Exchange, stream: bool, who: str) -> None:
+    """A recorder may take its time, and what follows in the same breath must not be forgotten: usage comes last."""
+    scene = stage(exchange)
+    play(scene, stream=stream)
+    kept = asyncio.Event()
+    scene.recorder.slow["record_tool_usage"] = kept.wait  # type: ignore[assignment]  # its result is not read
+    task = scene.begin(stream=stream)
+    await until(lambda: bool(scene.recorder.kept.tool_usages))
+    if who == "client":
+        scene.hang_up()
+    else:
+        task.cancel()
+        await settled()
+        del scene.recorder.slow["record_tool_usage"]
+    kept.set()
+    await asyncio.wait([task], timeout=2)
+
+    assert task.done()
+    assert len(scene.recorder.kept.tool_usages) == 1
+    [used] = scene.recorder.kept.token_usages
+    assert used.output_tokens == exchange.final.output
+    assert scene.recorder.end.state == ("client_gone" if who == "client" else "gateway_aborted")
 
 
 # -- the end --------------------------------------------------------------------------------------------

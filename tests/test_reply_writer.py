@@ -282,3 +282,42 @@ async def test_many_interruptions_end_each_their_own_block() -> None:
         interruption.interrupt("gateway_aborted")
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(end, Interrupted) for end in ended)
+
+
+async def test_held_it_waits_until_what_is_under_way_is_done() -> None:
+    interruption = Interruption()
+    with pytest.raises(Interrupted):
+        async with interruption:
+            armed = interruption.hold()
+            interruption.interrupt("client_gone")
+            await settled()
+            interruption.release(armed)
+    assert interruption.reason == "client_gone"
+
+
+async def test_released_it_strikes_again() -> None:
+    interruption = Interruption()
+
+    async def works() -> None:
+        async with interruption:
+            interruption.release(interruption.hold())
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(works())
+    await settled()
+    interruption.interrupt("gateway_aborted")
+    with pytest.raises(Interrupted):
+        await task
+
+
+async def test_what_was_disarmed_before_is_not_armed_by_a_release() -> None:
+    interruption = Interruption()
+    async with interruption:
+        interruption.disarm()
+        interruption.release(interruption.hold())
+        interruption.interrupt("client_gone")
+        await settled()
+    outside = Interruption()
+    outside.release(outside.hold())
+    outside.interrupt("client_gone")
+    await settled()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable
 from typing import Literal, assert_never
 
@@ -49,6 +50,7 @@ class InterceptionLog:
         "_fail",
         "_ids",
         "_interception_id",
+        "_left",
         "_observer",
         "_prompt",
         "_recorder",
@@ -75,6 +77,7 @@ class InterceptionLog:
         self._ids = ids
         self._interception_id = interception_id
         self._prompt = prompt
+        self._left: deque[Fact] = deque()
         self._fail = fail
         self._deadline = deadline
         self._observer = observer
@@ -116,8 +119,9 @@ class InterceptionLog:
     async def keep(self, facts: Iterable[Fact], response_id: str | None, *, last: bool = False) -> None:
         """Keeps what can be kept, and with it the prompt: as soon as the answer has an id, at the last otherwise.
 
-        Raises: RecordingFailed.
+        What a cancellation leaves over, the next call keeps. Raises: RecordingFailed.
         """
+        self._left.extend(facts)
         failed: RecordingFailed | None = None
         if last:
             self.observation.read()
@@ -127,7 +131,8 @@ class InterceptionLog:
                 await self._recorder.record_prompt_usage(self._prompt_usage(prompt, response_id))
             except RecordingFailed as error:
                 failed = error if self._fail == "closed" else None
-        for fact in facts:
+        while self._left:
+            fact = self._left.popleft()
             try:
                 await self._keep(fact)
             except RecordingFailed as error:

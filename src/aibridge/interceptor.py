@@ -305,11 +305,13 @@ class Interception:
     # -- the record ------------------------------------------------------------------------------------
 
     async def _keep(self, facts: Sequence[Fact], *, last: bool = False) -> None:
-        """Facts become records; ids get their owner before the client can see them."""
+        """Facts become records; ids get their owner before the client can see them. A client that goes waits for it."""
+        armed = self._interruption.hold()
         await self._log.keep(facts, self._reply.response_id if self._reply is not None else None, last=last)
         for fact in facts:
             if isinstance(fact, StoredIds) and self._credential.kind == "centralized":
                 await self._ports.conversations.own(self._provider.name, fact.ids, self._asked.identity.actor.id)
+        self._interruption.release(armed)
 
     async def _end(
         self, state: State, error_type: str | None = None, message: str | None = None, *, status: int | None

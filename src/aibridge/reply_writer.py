@@ -67,6 +67,19 @@ class Interruption:
             self._due.cancel()
             self._due = None
 
+    def hold(self) -> bool:
+        """Until `release`, which takes what this returns, `interrupt` waits: what is under way must not be torn."""
+        armed = self._active
+        self.disarm()
+        return armed
+
+    def release(self, armed: bool) -> None:
+        """Raises: Interrupted, when somebody wanted it meanwhile."""
+        if armed:
+            if self.reason is not None:
+                raise Interrupted(self.reason, self.problem)
+            self._active = True
+
     async def __aenter__(self) -> None:
         if self.reason is not None:
             raise Interrupted(self.reason, self.problem)
