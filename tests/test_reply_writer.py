@@ -286,13 +286,20 @@ async def test_many_interruptions_end_each_their_own_block() -> None:
 
 async def test_held_it_waits_until_what_is_under_way_is_done() -> None:
     interruption = Interruption()
-    with pytest.raises(Interrupted):
+    done = []
+
+    async def works() -> None:
         async with interruption:
             armed = interruption.hold()
             interruption.interrupt("client_gone")
             await settled()
+            done.append("what was under way")
             interruption.release(armed)
-    assert interruption.reason == "client_gone"
+            done.append("more")
+
+    with pytest.raises(Interrupted):
+        await works()
+    assert done == ["what was under way"]
 
 
 async def test_released_it_strikes_again() -> None:
