@@ -50,7 +50,7 @@ async def test_an_answer_is_relayed_in_the_pieces_in_which_it_comes() -> None:
         assert (b"x-api-key", KEY.encode()) in sent.headers
         assert dict(sent.headers)[b"x-forwarded-for"] == b"127.0.0.1"
         assert dict(sent.headers)[b"user-agent"] == b"aibridge"
-        assert house.upstream.decoded == [False]
+        assert house.upstream.decoded == [True]  # the client asked the provider for no coding
         assert house.recorder.attempts == []
 
 

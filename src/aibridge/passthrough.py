@@ -69,7 +69,7 @@ async def pass_through(
     url = upstream_url(asked.route, asked.identity.query)
     outgoing = UpstreamRequest(asked.method, url, headers, asked.body, Purpose(provider.name))
     try:
-        async with upstream.open(outgoing, timeouts, decode=asked.route.rule.adaptation is not None) as response:
+        async with upstream.open(outgoing, timeouts) as response:
             await _answer(asked, response, writer, credential, conversations, scrubber)
     except UpstreamFailure as error:
         if writer.status is not None:

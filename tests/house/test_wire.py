@@ -13,7 +13,7 @@ import pytest
 
 from aibridge.server.demo.simulator import ScriptedAnswer
 from tests.exchanges import CHAT, MESSAGES, RESPONSES
-from tests.house.in_process import ADA, BOB, InProcess, in_process
+from tests.house.in_process import ADA, BOB, CENTRAL_KEY, InProcess, in_process
 from tests.server.http.raw import RawClient, Reply, connected
 
 if sys.version_info >= (3, 14):
@@ -141,6 +141,17 @@ async def test_an_answer_that_the_provider_compresses_is_read_and_arrives_plain(
         assert reply.header("content-encoding") is None
     assert [used.output_tokens for used in house.recorder.token_usages] == [42, 42, 42]
     assert all(one.header("accept-encoding") == "identity" for one in house.provider.ledger)
+
+
+async def test_a_secret_in_a_compressed_error_is_taken_out_all_the_same(house: InProcess, client: RawClient) -> None:
+    body = gzip.compress(b'{"error": {"message": "' + CENTRAL_KEY.encode() + b'"}}')
+    headers = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
+    for line, content in ((POST, b'{"model":"m"}'), ("GET /anthropic/v1/models", b"")):
+        house.provider.script(ScriptedAnswer(status=500, headers=headers, steps=(body,)))
+        reply = await ask(client, line, body=content)
+
+        assert (reply.status, reply.body) == (500, b'{"error": {"message": "[redacted]"}}')
+        assert reply.header("content-encoding") is None
 
 
 @pytest.mark.parametrize(
