@@ -161,7 +161,7 @@ class UpstreamTimeouts:
     """Deadlines for one request, in seconds."""
 
     connect: float
-    first_byte: float  # from the request's start to the first byte of the answer's head
+    first_byte: float  # from the request's start to the first byte of the answer's body
     stall: float  # between two bytes of the answer
 
 
