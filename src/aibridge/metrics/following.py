@@ -99,10 +99,12 @@ class Following:
         kind, series = self._kind, self._series
         series.tokens(kind, "input").inc(usage.input_tokens)
         series.tokens(kind, "output").inc(usage.output_tokens)
-        series.tokens(kind, "cache_read").inc(usage.cache_read_tokens)
-        series.tokens(kind, "cache_write").inc(usage.cache_write_tokens)
+        if usage.cache_read_tokens:
+            series.tokens(kind, "cache_read").inc(usage.cache_read_tokens)
+        if usage.cache_write_tokens:
+            series.tokens(kind, "cache_write").inc(usage.cache_write_tokens)
         for name, number in usage.extra.items():
-            if isinstance(number, int):
+            if number and isinstance(number, int):
                 series.tokens(kind, name).inc(number)
 
 

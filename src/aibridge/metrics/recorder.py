@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, MutableSet
-from typing import Literal
 
 from aibridge.errors import RecordingFailed
 from aibridge.metrics.following import Following
-from aibridge.metrics.series import Series
+from aibridge.metrics.series import Kind, Series
 from aibridge.ports import Recorder
 from aibridge.records import (
     InterceptionRecord,
@@ -18,8 +17,6 @@ from aibridge.records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
-
-Kind = Literal["start", "end", "tokens", "prompt", "tool", "thought"]
 
 
 class CountingRecorder:

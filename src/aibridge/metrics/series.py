@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aibridge import __version__
 from aibridge.metrics.names import Names
 from aibridge.records import InterceptionRecord
+
+Kind = Literal["start", "end", "tokens", "prompt", "tool", "thought"]
+"""What a record tells of."""
 
 _DURATIONS = (0.5, 2, 5, 15, 30, 60, 120)
 _FIRST_BYTES = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120)
@@ -107,6 +111,8 @@ class Series:
         self.recording_failures = counter(
             "recording_failures_total", "Records that were not kept, or not in time, by kind.", "record"
         )
+        for kind in get_args(Kind):  # there from the beginning, so that the first failure is seen as an increase
+            self.recording_failures.labels(kind)
         build = Gauge(
             f"{prefix}build_info",
             "1, with what runs as labels.",
