@@ -13,8 +13,10 @@ import pytest
 from aibridge import providers
 from aibridge.credentials import Scrubber
 from aibridge.dumps import DumpingUpstream, Folder
+from aibridge.dumps.exchange import Exchange as Dumped
 from aibridge.dumps.folder import sanitised
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
+from aibridge.ports import UpstreamRequest
 from tests.exchanges import EXCHANGES, MESSAGES, Exchange
 from tests.fakes.asgi import asked, call, scope_of
 from tests.fakes.clock import CountingIds
@@ -271,3 +273,13 @@ def test_a_name_that_a_client_chose_is_one_harmless_part_of_a_path(name: str, sa
 
 def test_a_provider_needs_no_folder_of_its_own_name_only() -> None:
     assert sanitised(providers.anthropic().name) == "anthropic"
+
+
+def test_of_a_long_answer_only_so_much_is_held_as_will_be_written() -> None:
+    request = UpstreamRequest("POST", "http://provider.test/", (), b"{}")
+    exchange = Dumped("id", ("anthropic", "m"), request, 10_000)
+    for _ in range(1000):
+        exchange.keep(b"x" * 1000)
+
+    assert exchange.held == sum(map(len, exchange.pieces)) < 15_000
+    assert (exchange.size, exchange.count) == (1_000_000, 1000)

@@ -15,11 +15,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from aibridge.errors import AnswerBroken, UpstreamReset, UpstreamStalled, UpstreamUnreachable
+from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.tracing import Tracing
 from tests.exchanges import EXCHANGES, MESSAGES, PROMPT, Exchange
 from tests.fakes.asgi import asked, call, scope_of
+from tests.fakes.client import Client
 from tests.fakes.house import House, opened, path_of
 from tests.fakes.interceptions import ADA, KEY
+from tests.fakes.journal import Journal
 from tests.fakes.recorder import fails
 from tests.fakes.upstream import JSON, Scripted
 from tests.tracing.collector import Collector, Span, Tree, collecting
@@ -371,6 +374,27 @@ async def test_requests_at_the_same_time_keep_their_spans_apart(collector: Colle
     trees = [collector.tree(root) for root in collector.roots()]
     assert trees == [intercepted(UPSTREAM, *recorded(MESSAGES), ENDED)] * 5
     assert len({root.attributes["interception_id"] for root in collector.roots()}) == 5
+
+
+async def test_what_a_task_does_after_a_request_belongs_to_no_request(collector: Collector) -> None:
+    async with traced(collector) as house:
+        house.streams(MESSAGES)
+        client = Client(Journal())
+        body = {"type": "http.request", "body": MESSAGES.asked(stream=True), "more_body": False}
+        never = asyncio.get_running_loop().create_future()
+        messages = iter([body])
+
+        async def receive() -> Any:
+            return next(messages, None) or await never
+
+        await house.bridge(scope_of(path_of(MESSAGES)), receive, client.send)
+        house.upstream.answers.append(Scripted((b"{}",), 200, (JSON,)))
+        timeouts = UpstreamTimeouts(1.0, 1.0, 1.0)
+        async with house.bridge._upstream.open(UpstreamRequest("GET", "http://a.test/", (), b""), timeouts) as response:
+            await response.read()
+
+    assert client.body == MESSAGES.stream
+    assert [span.name for span in collector.spans].count("Intercept.ProcessRequest.Upstream") == 1
 
 
 async def test_nothing_of_a_secret_or_a_prompt_is_on_a_span(collector: Collector) -> None:
