@@ -9,6 +9,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from aibridge.metrics.following import Following
+from aibridge.metrics.incidents import Incidents
 from aibridge.metrics.recorder import CountingRecorder
 from aibridge.metrics.series import Series
 from aibridge.ports import Observation, Recorder
@@ -43,13 +44,14 @@ class Metrics:
         self.registry = CollectorRegistry() if registry is None else registry
         self.prefix = prefix
         self._series = Series(self.registry, prefix, include_initiator=include_initiator, most_names=names)
+        self._incidents = Incidents(self.registry, prefix)
         self._monotonic = monotonic
         self._followed: dict[str, Following] = {}
         self._left_out: set[str] = set()
 
     def recording(self, recorder: Recorder) -> CountingRecorder:
         """A recorder for the bridge: it keeps what `recorder` keeps, and counts it."""
-        return CountingRecorder(recorder, self._series, self._followed, self._follow, self._left_out)
+        return CountingRecorder(recorder, self._incidents, self._followed, self._follow, self._left_out)
 
     def left_out(self, record: AnyRecord) -> None:
         """For a recorder behind `recording` that goes on without a record: to be called before its method returns."""
@@ -59,16 +61,16 @@ class Metrics:
 
     def intercepting(self, record: InterceptionRecord) -> Observation:
         forget = partial(self._followed.pop, record.id, None)
-        following = Following(self._series, self._series.of(record), self._monotonic, forget)
+        following = Following(self._series, self._incidents, self._series.of(record), self._monotonic, forget)
         self._followed[record.id] = following
         return following
 
     def passing(self, provider_name: str, route: str, method: str) -> None:
-        self._series.passthrough.labels(provider_name, route, method).inc()
+        self._incidents.passthrough.labels(provider_name, route, method).inc()
 
     def refused(self, provider_name: str | None, route: str | None, status: int) -> None:
         # No provider and no route can be called "-".
-        self._series.refused.labels(provider_name or "-", route or "-", status).inc()
+        self._incidents.refused.labels(provider_name or "-", route or "-", status).inc()
 
     def _follow(self, record: InterceptionRecord) -> Following:
-        return Following(self._series, self._series.of(record), self._monotonic)
+        return Following(self._series, self._incidents, self._series.of(record), self._monotonic)

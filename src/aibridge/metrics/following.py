@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from aibridge.metrics.incidents import Incidents
 from aibridge.metrics.series import OfOneKind, Series
 from aibridge.records import InterceptionRecordEnded, TokenUsageRecord
 
@@ -16,6 +17,7 @@ class Following:
         "_began",
         "_forget",
         "_in_flight",
+        "_incidents",
         "_kind",
         "_monotonic",
         "_read",
@@ -30,11 +32,13 @@ class Following:
     def __init__(
         self,
         series: Series,
+        incidents: Incidents,
         kind: OfOneKind,
         monotonic: Callable[[], float],
         forget: Callable[[], object] | None = None,
     ) -> None:
         self._series = series
+        self._incidents = incidents
         self._kind = kind
         self._monotonic = monotonic
         self._forget = forget
@@ -58,7 +62,7 @@ class Following:
         self._status = status
 
     def unreadable(self) -> None:
-        self._series.parse_errors.labels(self._kind.provider, self._kind.model).inc()
+        self._incidents.parse_errors.labels(self._kind.provider, self._kind.model).inc()
 
     def read(self) -> None:
         if self._read is None:
@@ -89,11 +93,11 @@ class Following:
             self._series.selections(kind, tool).inc()
         if completed:
             if not self.tokens:
-                self._series.without_usage.labels(kind.provider, kind.model).inc()
+                self._incidents.without_usage.labels(kind.provider, kind.model).inc()
         elif end.state == "client_gone":
-            self._series.disconnects.labels(kind.provider, kind.model, kind.client).inc()
+            self._incidents.disconnects.labels(kind.provider, kind.model, kind.client).inc()
         elif end.state in ("upstream_error", "upstream_stalled"):
-            self._series.upstream_errors.labels(kind.provider, kind.model, _kind_of(end, self._status)).inc()
+            self._incidents.upstream_errors.labels(kind.provider, kind.model, _kind_of(end, self._status)).inc()
 
     def _count(self, usage: TokenUsageRecord) -> None:
         kind, series = self._kind, self._series

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, MutableSet
 
 from aibridge.errors import RecordingFailed
 from aibridge.metrics.following import Following
-from aibridge.metrics.series import Kind, Series
+from aibridge.metrics.incidents import Incidents, Kind
 from aibridge.ports import Recorder
 from aibridge.records import (
     InterceptionRecord,
@@ -28,13 +28,13 @@ class CountingRecorder:
     def __init__(
         self,
         inner: Recorder,
-        series: Series,
+        incidents: Incidents,
         followed: MutableMapping[str, Following],
         follow: Callable[[InterceptionRecord], Following],
         left_out: MutableSet[str],
     ) -> None:
         self._inner = inner
-        self._series = series
+        self._incidents = incidents
         self._followed = followed
         self._follow = follow
         self._left_out = left_out
@@ -82,7 +82,7 @@ class CountingRecorder:
             await recording
         except (RecordingFailed, asyncio.CancelledError):  # cancelled: it took too long
             self._left_out.discard(key)
-            self._series.recording_failures.labels(kind).inc()
+            self._incidents.recording_failures.labels(kind).inc()
             raise
         if self._left_out and key in self._left_out:
             self._left_out.discard(key)

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aibridge import __version__
 from aibridge.metrics.names import Names
 from aibridge.records import InterceptionRecord
-
-Kind = Literal["start", "end", "tokens", "prompt", "tool", "thought"]
-"""What a record tells of."""
 
 _DURATIONS = (0.5, 2, 5, 15, 30, 60, 120)
 _FIRST_BYTES = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120)
@@ -88,31 +84,6 @@ class Series:
         self._selections = counter(
             "non_injected_tool_selections_total", "Calls of clients' and hosted tools on record.", *of_model, "name"
         )
-        self.disconnects = counter(
-            "client_disconnects_total", "Interceptions whose client hung up before the end.", *of_model, "client"
-        )
-        self.upstream_errors = counter(
-            "upstream_errors_total", "Interceptions that ended by the provider's fault, by kind.", *of_model, "kind"
-        )
-        self.without_usage = counter(
-            "replies_without_usage_total", "Completed interceptions of which the provider told no usage.", *of_model
-        )
-        self.parse_errors = counter(
-            "parse_errors_total", "Events and bodies of providers that could not be read.", *of_model
-        )
-        self.passthrough = counter(
-            "passthrough_total", "Requests let through on passthrough routes.", "provider", "route", "method"
-        )
-        self.refused = counter(
-            "refused_requests_total",
-            "Requests answered with an error of the gateway's own that are no interceptions.",
-            *("provider", "route", "status"),
-        )
-        self.recording_failures = counter(
-            "recording_failures_total", "Records that were not kept, or not in time, by kind.", "record"
-        )
-        for kind in get_args(Kind):  # there from the beginning, so that the first failure is seen as an increase
-            self.recording_failures.labels(kind)
         build = Gauge(
             f"{prefix}build_info",
             "1, with what runs as labels.",
