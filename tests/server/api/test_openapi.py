@@ -26,8 +26,9 @@ async def test_it_is_served_to_everybody(api: Api) -> None:
     assert answer.json() == msgspec.json.decode(msgspec.json.encode(document()))
 
 
-async def test_answers_have_the_described_shape(api: Api) -> None:
-    answer = await api.get("/interceptions", api.key("alice"))
+@pytest.mark.parametrize("limit", ["1", "100"], ids=["a first page", "all of them"])
+async def test_answers_have_the_described_shape(api: Api, limit: str) -> None:
+    answer = await api.get("/interceptions", api.key("alice"), limit=limit)
 
     def checked(value: Any, schema: dict[str, Any], at: str) -> None:
         if "$ref" in schema:
@@ -38,8 +39,8 @@ async def test_answers_have_the_described_shape(api: Api) -> None:
             checked(value, choice, at)
         if schema.get("type") == "object" and "properties" in schema:
             assert set(schema["required"]) <= value.keys() <= schema["properties"].keys(), at
-            for name, member in schema["properties"].items():
-                checked(value[name], member, f"{at}.{name}")
+            for name, member in value.items():
+                checked(member, schema["properties"][name], f"{at}.{name}")
         if schema.get("type") == "array":
             assert isinstance(value, list)
             for item in value:
@@ -52,6 +53,7 @@ async def test_answers_have_the_described_shape(api: Api) -> None:
     ]
     checked(answer.json(), page, "page")
     assert answer.json()["results"]
+    assert ("next_after_id" in answer.json()) is (limit == "1")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
