@@ -202,6 +202,19 @@ async def test_what_somebody_stored_is_theirs_alone(method: str, path: str) -> N
         assert len(house.upstream.requests) == 1
 
 
+async def test_items_that_somebody_adds_to_a_conversation_are_theirs() -> None:
+    async with opened() as house:
+        await conversation_of_ada(house)
+        answers(house, b'{"object": "list", "data": [{"id": "msg_1"}, {"id": "msg_2"}, "odd", {"id": 3}]}')
+        added = await asked(house.bridge, "/openai/v1/conversations/conv_1/items", b'{"items": []}', actor=ADA)
+        again = b'{"items": [{"type": "item_reference", "id": "msg_2"}]}'
+        answers(house, b'{"id": "conv_2"}')
+        hers = await asked(house.bridge, "/openai/v1/conversations", again, actor=ADA)
+        his = await asked(house.bridge, "/openai/v1/conversations", again, actor=BOB)
+
+        assert (added.status, hers.status, his.status) == (200, 200, 404)
+
+
 async def test_with_a_key_of_ones_own_the_provider_decides() -> None:
     async with opened() as house:
         answers(house)

@@ -35,8 +35,17 @@ async def check_owner(
             raise Refused(Problem(404, f"no stored object with id {stored[:64]!r} was found"))
 
 
+def creates(route: Route, method: str) -> bool:
+    """Whether the answer names what the request has just made: a conversation, or items in one."""
+    return route.rule.adaptation == "conversations" or (route.rule.adaptation == "conversation" and method == "POST")
+
+
 async def owned(route: Route, body: bytes, actor: Actor, conversations: ConversationStore) -> None:
-    """Gives what the provider has just created to the actor. Raises RecordingFailed."""
+    """Gives what the provider has just created to the actor: an object, or a list of them. Raises RecordingFailed."""
     created = decoded(body)
-    if isinstance(created, dict) and isinstance(created.get("id"), str):
-        await conversations.own(route.provider.name, [created["id"]], actor.id)
+    if isinstance(created, dict):
+        listed = created.get("data")
+        made = [created, *(listed if isinstance(listed, list) else ())]
+        ids = [one["id"] for one in made if isinstance(one, dict) and isinstance(one.get("id"), str)]
+        if ids:
+            await conversations.own(route.provider.name, ids, actor.id)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aibridge.adapted import checked, owned
+from aibridge.adapted import checked, creates, owned
 from aibridge.credentials import Scrubber
 from aibridge.errors import AnswerBroken, Header, Problem, Refused, UpstreamFailure, UpstreamStalled
 from aibridge.ports import (
@@ -94,7 +94,7 @@ async def _answer(
     if status >= 400:
         body = scrubber.scrub(await _read(response, MAX_ERROR_BODY), *credential.secrets)
         await writer.answer(status, _headers(response, length_kept=False), body)
-    elif central and asked.route.rule.adaptation == "conversations":
+    elif central and creates(asked.route, asked.method):
         # The client may see a new id only once it has an owner.
         body = await _read(response, MAX_READ_BODY + 1)
         if len(body) > MAX_READ_BODY:

@@ -41,6 +41,8 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
         ('[database]\nurl = "postgresql://u:hunter2@h/x"', "FILE: database.url: must be sqlite:///PATH"),
         ('[database]\nurl = "sqlite:///:memory:"', "FILE: database.url: must be sqlite:///PATH"),
         (ANTHROPIC + 'bedrock = {region = "eu"}', "FILE: providers[0].bedrock: is not built yet"),
+        ("[tools]\nclient_mcp = 'deny'", "FILE: tools.client_mcp: cannot be enforced yet; remove it"),
+        ("[tools]\ndeny_client_tools = ['^mcp__']", "FILE: tools.deny_client_tools: cannot be enforced yet; remove it"),
         (
             "[recording]\nredact = ['hunter2']",
             "FILE: recording.redact: is not built yet; remove it, or set prompts, tool_arguments and thoughts in [rec",
@@ -208,8 +210,7 @@ deny_tools = 'create_gist'
 auth = "oauth"
 groups = ["developers"]
 [tools]
-client_mcp = "deny"
-deny_client_tools = ['^mcp__']
+client_mcp = "allow"
 keepalive = "tools"
 max_turns = 25
 max_time = "10m"

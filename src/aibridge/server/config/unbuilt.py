@@ -37,6 +37,10 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
         # Started all the same, the gateway would store what somebody believes is cut out.
         keep_none = "set prompts, tool_arguments and thoughts in [recording] to false to keep no content"
         yield ("recording", "redact"), f"is not built yet; remove it, or {keep_none}"
+    if settings.tools.client_mcp == "deny" or settings.tools.deny_client_tools:
+        # The same: somebody relies on what nobody would enforce.
+        which = "client_mcp" if settings.tools.client_mcp == "deny" else "deny_client_tools"
+        yield ("tools", which), "cannot be enforced yet; remove it"
     recording = settings.recording
     if settings.dumps.folder and not (recording.prompts and recording.tool_arguments and recording.thoughts):
         # A dump holds all of it.
