@@ -180,7 +180,7 @@ async def test_records_that_the_recorder_goes_on_without_are_not_counted() -> No
 
     assert house.value("interceptions_total") == 1
     assert house.value("prompts_total") == 0
-    assert house.metrics._left_out == set()
+    assert house.metrics._followed == {}
 
 
 @pytest.mark.parametrize(

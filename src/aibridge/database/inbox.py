@@ -27,6 +27,7 @@ class Entry:
     size: int
     waiter: asyncio.Future[None] | None = None
     row: Row | None = None
+    given_up: Callable[[], None] | None = None  # called in the writer thread, before later entries are settled
 
 
 class Closed(Exception):

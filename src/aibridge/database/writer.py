@@ -277,6 +277,10 @@ class Writer:
         _log.critical("no more records can be kept", extra={"reason": reason, "lost": self._lost})
 
     def _settle(self, entries: Sequence[Entry], reason: str | None) -> None:
-        """Gives the room back and tells those who wait."""
+        """Gives the room back and tells those who wait. `reason`: why the entries were given up."""
+        if reason is not None:
+            for entry in entries:
+                if entry.given_up is not None:
+                    entry.given_up()
         self._inbox.settled(sum(entry.size for entry in entries))
         waiters.tell((entry.waiter for entry in entries), reason)

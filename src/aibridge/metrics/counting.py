@@ -47,15 +47,20 @@ class Metrics:
         self._incidents = Incidents(self.registry, prefix)
         self._monotonic = monotonic
         self._followed: dict[str, Following] = {}
-        self._left_out: set[str] = set()
 
     def recording(self, recorder: Recorder) -> CountingRecorder:
         """A recorder for the bridge: it keeps what `recorder` keeps, and counts it."""
-        return CountingRecorder(recorder, self._incidents, self._followed, self._follow, self._left_out)
+        return CountingRecorder(recorder, self._incidents, self._followed, self._follow)
 
     def left_out(self, record: AnyRecord) -> None:
-        """For a recorder behind `recording` that goes on without a record: to be called before its method returns."""
-        self._left_out.add(record.interception_id if isinstance(record, InterceptionRecordEnded) else record.id)
+        """For a recorder behind `recording` that goes on without a record: that one is not counted.
+
+        To be called before the interception's end is durable; in any thread.
+        """
+        interception_id = record.id if isinstance(record, InterceptionRecord) else record.interception_id
+        following = self._followed.get(interception_id)
+        if following is not None:
+            following.left_out.add(interception_id if isinstance(record, InterceptionRecordEnded) else record.id)
 
     # As an observer of the bridge.
 

@@ -23,7 +23,7 @@ class Following:
         "_read",
         "_series",
         "_status",
-        "kept",
+        "left_out",
         "prompts",
         "tokens",
         "tools",
@@ -49,10 +49,11 @@ class Following:
         self._in_flight = forget is not None
         if self._in_flight:
             kind.in_flight.inc()
-        self.kept = False  # the start is on record
-        self.prompts = 0
+        self.left_out: set[str] = set()
+        """Ids of records that are not kept; the interception's own: of its start or end."""
+        self.prompts: list[str] = []
         self.tokens: list[TokenUsageRecord] = []
-        self.tools: list[str] = []
+        self.tools: list[tuple[str, str]] = []
 
     def asked(self) -> None:
         if self._asked is None:
@@ -85,12 +86,7 @@ class Following:
             kind.first_byte.observe(end.time_to_first_byte)
         if self._asked is not None and self._read is not None:
             kind.overhead.observe(self._asked - self._began + now - self._read)
-        if self.prompts:
-            kind.prompts.inc(self.prompts)
-        for usage in self.tokens:
-            self._count(usage)
-        for tool in self.tools:
-            self._series.selections(kind, tool).inc()
+        self._count_what_it_holds()
         if completed:
             if not self.tokens:
                 self._incidents.without_usage.labels(kind.provider, kind.model).inc()
@@ -98,6 +94,17 @@ class Following:
             self._incidents.disconnects.labels(kind.provider, kind.model, kind.client).inc()
         elif end.state in ("upstream_error", "upstream_stalled"):
             self._incidents.upstream_errors.labels(kind.provider, kind.model, _kind_of(end, self._status)).inc()
+
+    def _count_what_it_holds(self) -> None:
+        for prompt in self.prompts:
+            if prompt not in self.left_out:
+                self._kind.prompts.inc()
+        for usage in self.tokens:
+            if usage.id not in self.left_out:
+                self._count(usage)
+        for call, tool in self.tools:
+            if call not in self.left_out:
+                self._series.selections(self._kind, tool).inc()
 
     def _count(self, usage: TokenUsageRecord) -> None:
         kind, series = self._kind, self._series

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, MutableSet
+from collections.abc import Awaitable, Callable, MutableMapping
 
 from aibridge.errors import RecordingFailed
 from aibridge.metrics.following import Following
@@ -31,20 +31,17 @@ class CountingRecorder:
         incidents: Incidents,
         followed: MutableMapping[str, Following],
         follow: Callable[[InterceptionRecord], Following],
-        left_out: MutableSet[str],
     ) -> None:
         self._inner = inner
         self._incidents = incidents
         self._followed = followed
         self._follow = follow
-        self._left_out = left_out
 
     async def record_interception(self, record: InterceptionRecord) -> None:
-        following = self._followed.get(record.id)
-        if following is None:  # the bridge has another observer
-            following = self._followed[record.id] = self._follow(record)
+        if record.id not in self._followed:  # the bridge has another observer
+            self._followed[record.id] = self._follow(record)
         try:
-            following.kept = await self._kept(record.id, "start", self._inner.record_interception(record))
+            await self._noting("start", self._inner.record_interception(record))
         except BaseException:
             self._followed.pop(record.id, None)
             raise
@@ -52,39 +49,34 @@ class CountingRecorder:
     async def record_interception_ended(self, record: InterceptionRecordEnded) -> None:
         following = self._followed.get(record.interception_id)
         try:
-            kept = await self._kept(record.interception_id, "end", self._inner.record_interception_ended(record))
-            if kept and following is not None and following.kept:
+            await self._noting("end", self._inner.record_interception_ended(record))
+            if following is not None and record.interception_id not in following.left_out:
                 following.recorded(record)
         finally:
             self._followed.pop(record.interception_id, None)
 
     async def record_token_usage(self, record: TokenUsageRecord) -> None:
-        kept = await self._kept(record.id, "tokens", self._inner.record_token_usage(record))
-        if kept and (following := self._followed.get(record.interception_id)) is not None:
+        await self._noting("tokens", self._inner.record_token_usage(record))
+        if (following := self._followed.get(record.interception_id)) is not None:
             following.tokens.append(record)
 
     async def record_prompt_usage(self, record: PromptUsageRecord) -> None:
-        kept = await self._kept(record.id, "prompt", self._inner.record_prompt_usage(record))
-        if kept and (following := self._followed.get(record.interception_id)) is not None:
-            following.prompts += 1
+        await self._noting("prompt", self._inner.record_prompt_usage(record))
+        if (following := self._followed.get(record.interception_id)) is not None:
+            following.prompts.append(record.id)
 
     async def record_tool_usage(self, record: ToolUsageRecord) -> None:
-        kept = await self._kept(record.id, "tool", self._inner.record_tool_usage(record))
-        if kept and not record.injected and (following := self._followed.get(record.interception_id)) is not None:
-            following.tools.append(record.tool)
+        await self._noting("tool", self._inner.record_tool_usage(record))
+        if not record.injected and (following := self._followed.get(record.interception_id)) is not None:
+            following.tools.append((record.id, record.tool))
 
     async def record_model_thought(self, record: ModelThoughtRecord) -> None:
-        await self._kept(record.id, "thought", self._inner.record_model_thought(record))
+        await self._noting("thought", self._inner.record_model_thought(record))
 
-    async def _kept(self, key: str, kind: Kind, recording: Awaitable[None]) -> bool:
-        """Whether the inner recorder has it. Raises what that one raises."""
+    async def _noting(self, kind: Kind, recording: Awaitable[None]) -> None:
+        """Counts it when the inner recorder fails, and raises what that one raises."""
         try:
             await recording
         except (RecordingFailed, asyncio.CancelledError):  # cancelled: it took too long
-            self._left_out.discard(key)
             self._incidents.recording_failures.labels(kind).inc()
             raise
-        if self._left_out and key in self._left_out:
-            self._left_out.discard(key)
-            return False
-        return True

@@ -80,7 +80,8 @@ class _Open:
 class SqliteRecorder:
     """The `Recorder` of the server; see the module for what `fail` means.
 
-    `left_out` is told of every record that is not kept, or not durable, although its method returns.
+    `left_out` is told of every record that is not kept, or not durable, although its method returned; when that is
+    known later, in the writer thread, and before the interception's end is durable.
     """
 
     def __init__(
@@ -154,7 +155,9 @@ class SqliteRecorder:
 
     async def record_token_usage(self, record: TokenUsageRecord) -> None:
         try:
-            self._writer.put(Entry(rows.TOKEN_USAGE, partial(rows.token_usage, record), _ROW))
+            entry = Entry(rows.TOKEN_USAGE, partial(rows.token_usage, record), _ROW)
+            entry.given_up = partial(self._left_out, record)
+            self._writer.put(entry)
         except RecordingFailed:
             if self._fail != "open":
                 raise
@@ -195,6 +198,7 @@ class SqliteRecorder:
 
     def _offer(self, record: AnyRecord, entry: Entry) -> None:
         """Content, which gives way when the queue is full."""
+        entry.given_up = partial(self._left_out, record)
         try:
             if self._writer.offer(entry):
                 return
