@@ -43,9 +43,7 @@ def container_ids(holder: Mapping[str, Any]) -> list[str]:
 
 
 def file_ids(block: Mapping[str, Any]) -> list[str]:
-    """The files that code wrote at the provider: a later request may name them."""
-    if not text(block.get("type")).endswith("_tool_result"):
-        return []
+    """The files that code wrote at the provider, in the block of its result: a later request may name them."""
     written = mapping(block.get("content")).get("content")
     parts = written if isinstance(written, list) else []
     return [found for part in parts if (found := text(mapping(part).get("file_id")))]
