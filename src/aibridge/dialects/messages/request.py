@@ -66,7 +66,9 @@ class MessagesRequest:
 
     @property
     def references(self) -> tuple[str, ...]:
-        return referenced_ids(self._object.text, _REFERENCES, _OPAQUE)
+        # A container stands at the top only, and looking for a name through 50 KB costs 30 us.
+        names = _REFERENCES if "container" in self._object else _REFERENCES[:1]
+        return referenced_ids(self._object.text, names, _OPAQUE)
 
     def attributed_to(self, identifier: str) -> Self:
         user_id = {"user_id": msgspec.json.encode(identifier)}
