@@ -7,7 +7,9 @@ The files are in memory where there is a place for that: a full disk must not en
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +18,32 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, multiprocess, values
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, readable by nobody else
+_PREFIX = "aibridge-metrics-"
+_LOCK = "lock"
 
 
 @contextmanager
-def metrics_folder() -> Iterator[Path]:
-    """In the supervisor: the folder, which goes with the block."""
-    place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="aibridge-metrics-", dir=place) as folder:
-        yield Path(folder)
+def metrics_folder(place: Path | None = None) -> Iterator[Path]:
+    """In the supervisor: the folder, which goes with the block. Those of supervisors that were killed go too."""
+    if place is None:
+        place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for left in place.glob(f"{_PREFIX}*"):
+        _remove_if_left(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place) as name, (Path(name) / "new").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (Path(name) / "new").rename(Path(name) / _LOCK)  # locked from the moment that it can be found
+        yield Path(name)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Removes a folder of ours whose supervisor is gone: nobody holds its lock."""
+    try:
+        with (folder / _LOCK).open("rb") as lock:
+            if folder.stat().st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        pass  # somebody else's, in use, or gone in the meantime
 
 
 def count_in(folder: str, worker: int) -> None:
