@@ -88,7 +88,9 @@ def check(books: Books, asked: Iterable[Asked]) -> None:
     for each in asked:
         if each.settled:
             tokens = books.served[each.model]
-            assert tokens is not None
+            assert tokens is not None, (
+                f"the provider did not come to an end with {each.model} ({each.dialect}, {each.streaming=})"
+            )
             assert books.kept[each.model].state == "completed", each.model
             assert books.kept[each.model].status == 200, each.model
             assert books.tokens.get(each.model) == [tokens], each.model

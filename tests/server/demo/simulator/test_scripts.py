@@ -194,7 +194,7 @@ async def test_the_end_of_serving_is_bounded_also_when_an_answer_never_ends() ->
     assert not exchange.completed
 
 
-async def test_a_bounded_ledger_keeps_the_newest_and_still_ends_what_it_let_go() -> None:
+async def test_a_bounded_ledger_lets_go_of_the_oldest_but_never_before_its_end() -> None:
     numbers: list[tuple[int, bool]] = []
     gate = asyncio.Event()
     provider = SimulatedProvider(keep=2, observe=lambda number, line: numbers.append((number, line.ended)))
@@ -208,7 +208,7 @@ async def test_a_bounded_ledger_keeps_the_newest_and_still_ends_what_it_let_go()
         await first.readuntil(b"0\r\n\r\n")
 
     assert [exchange.path for exchange in provider.ledger] == ["/1", "/2"]
-    assert [number for number, ended in numbers if ended] == [1, 2, 3]
+    assert [number for number, ended in numbers if ended] == [1, 2, 3, 0]
 
 
 async def test_it_also_runs_on_a_server_that_cannot_break_connections_off() -> None:

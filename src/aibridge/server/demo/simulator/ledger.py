@@ -47,9 +47,7 @@ class Ledger:
         )
         number = self._dropped + len(self.exchanges) - 1
         self._tell(number, self.exchanges[-1])
-        if self._keep is not None and len(self.exchanges) > self._keep:
-            self._dropped += 1
-            del self.exchanges[0]
+        self._let_go()
         return number
 
     def answer(
@@ -61,6 +59,13 @@ class Ledger:
     def end(self, number: int, *, completed: bool) -> None:
         """Close an exchange; one that has ended stays as it ended."""
         self._replace(number, lambda line: line if line.ended else replace(line, completed=completed, ended=True))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forgets the oldest beyond the bound, but only what has ended: the end of anything else is still to be told."""
+        while self._keep is not None and len(self.exchanges) > self._keep and self.exchanges[0].ended:
+            self._dropped += 1
+            del self.exchanges[0]
 
     async def until(self, claim: Callable[[Sequence[Exchange]], bool]) -> None:
         """Wait until the claim holds of the exchanges. Bound it: ``async with asyncio.timeout(5): ...``."""
@@ -69,7 +74,7 @@ class Ledger:
 
     def _replace(self, number: int, change: Callable[[Exchange], Exchange]) -> None:
         index = number - self._dropped
-        if index < 0:  # ended after the ledger had let go of it
+        if index < 0:  # ended already, and let go of
             return
         changed = change(self.exchanges[index])
         if changed is not self.exchanges[index]:
