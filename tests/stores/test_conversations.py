@@ -53,8 +53,11 @@ async def test_the_same_id_at_another_provider_is_another_thing(store: Conversat
     assert await store.owner("openai-eu", "resp_1") is None
 
 
-async def test_owning_nothing_is_no_work(store: ConversationStore) -> None:
-    await store.own("openai", [], "alice")
+async def test_owning_nothing_changes_nothing(store: ConversationStore) -> None:
+    await store.own("openai", ["resp_1"], "alice")
+    await store.own("openai", [], "bob")
+
+    assert await store.owner("openai", "resp_1") == "alice"
 
 
 async def test_an_owner_is_durable_and_seen_by_other_processes(tmp_path: Path) -> None:
