@@ -23,6 +23,7 @@ from aibridge.records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
+from aibridge.tools import Tool, ToolCall, ToolResult, Toolset
 
 
 class Clock(Protocol):
@@ -134,6 +135,19 @@ class ConversationStore(Protocol):
 
     async def owner(self, provider_name: str, stored_id: str) -> str | None:
         """The actor whose request created `stored_id`, or None when nobody here did."""
+
+
+class Toolbox(Protocol):
+    """Lists and runs injected tools with one actor's rights. Nothing is raised: a tool that fails has a result too."""
+
+    async def tools(self, identity: Identity) -> Toolset:
+        """What this actor is offered now; the same object for as long as nothing changed.
+
+        Waits a few seconds at most, and only for lists that were never read; a server that is down is left out.
+        """
+
+    async def call(self, identity: Identity, tool: Tool, call: ToolCall) -> ToolResult:
+        """Runs `call`. The caller bounds the time, and cancels to give up."""
 
 
 @dataclass(frozen=True, slots=True)

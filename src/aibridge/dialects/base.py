@@ -17,6 +17,7 @@ from typing import Literal, Protocol, Self
 
 from aibridge.errors import Problem
 from aibridge.records import JsonValue
+from aibridge.tools import ToolCall
 
 DialectName = Literal["messages", "chat_completions", "responses"]
 
@@ -38,12 +39,19 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolUse:
-    """A call that the model made, of a client's or a hosted tool. `input` is parsed, raw text, or None."""
+    """A call that the model made. `input` is parsed, raw text, or None.
+
+    Dialects tell calls of the client's and of hosted tools. Calls of injected tools are the interceptor's to tell,
+    after they ran.
+    """
 
     response_id: str | None
     call_id: str | None
     tool: str
     input: JsonValue = None
+    injected: bool = False
+    server_url: str | None = None
+    invocation_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +95,14 @@ class Turn:
     response_id: str | None = None
     error_type: str | None = None
     error_message: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    """Calls of injected tools, in their order."""
+    runnable: bool = False
+    """The calls are to be run: the turn is complete, and the provider stopped for tools and not for lack of room."""
+    mixed: bool = False
+    """There are calls of the client's own beside ours: the reply ends with this turn, after ours have run."""
+    said: bytes = field(default=b"", repr=False)
+    """The turn as the next request carries it, in the dialect's own JSON; empty where there are no calls of ours."""
 
 
 class Reply(Protocol):
