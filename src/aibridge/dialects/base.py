@@ -205,3 +205,5 @@ class Dialect:
     """Type and message out of a provider's error body, as far as it can be read. Never raises."""
     identifier_limit: int
     """The longest identifier of a person that the provider takes, in characters."""
+    keepalive: bytes
+    """A whole SSE frame that says nothing: sent between events while a stream is silent."""

@@ -12,4 +12,5 @@ CHAT_COMPLETIONS = Dialect(
     error_event=error_event,
     read_error=read_error,
     identifier_limit=64,
+    keepalive=b": keep-alive\n\n",
 )

@@ -11,4 +11,5 @@ MESSAGES = Dialect(
     error_event=error_event,
     read_error=read_error,
     identifier_limit=256,
+    keepalive=b'event: ping\ndata: {"type": "ping"}\n\n',
 )

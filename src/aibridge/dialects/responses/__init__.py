@@ -16,6 +16,7 @@ RESPONSES = Dialect(
     error_event=error_event,
     read_error=read_error,
     identifier_limit=64,
+    keepalive=b": keep-alive\n\n",
 )
 
 RESPONSES_COMPACT = Dialect(
@@ -25,4 +26,5 @@ RESPONSES_COMPACT = Dialect(
     error_event=error_event,
     read_error=read_error,
     identifier_limit=64,
+    keepalive=b": keep-alive\n\n",
 )

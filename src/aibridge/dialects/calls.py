@@ -1,0 +1,59 @@
+"""What the dialects say of calls of injected tools: whose a call is, which must not run, a result in words, anchors.
+
+A call whose name has our prefix is ours to answer, also when no such tool was offered.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from aibridge.dialects.reading import tool_input
+from aibridge.errors import InvalidRequest
+from aibridge.tools import PREFIX, Image, Text
+
+_LONGEST_ANCHOR = 128  # characters; see `turns.Anchor`
+
+
+def is_ours(name: str) -> bool:
+    """A call of this name is answered by the gateway and hidden from the client."""
+    return name.startswith(PREFIX)
+
+
+def unrunnable(arguments: str, *, truncated: bool) -> str | None:
+    """Why a call with these arguments must not be run, in words for the model; None: it may be."""
+    if truncated:
+        return "This call was cut off before it was complete, so it was not run."
+    if not arguments.strip():
+        return None
+    read = tool_input(arguments)
+    if isinstance(read, dict):
+        return None
+    what = "are not valid JSON" if isinstance(read, str) and read == arguments else "are not a JSON object"
+    return f"The arguments of this call {what}, so it was not run. Call the tool again with a JSON object."
+
+
+def refuse_our_prefix(names: Iterable[str]) -> None:
+    """Raises: InvalidRequest, when a tool of the client's is called as only ours may be."""
+    for name in names:
+        if is_ours(name):
+            # The name comes from the client: it is quoted back to nobody else, and cut.
+            raise InvalidRequest(f"tools: names that begin with {PREFIX} are reserved: {name[:64]}")
+
+
+def in_words(content: Sequence[Text | Image]) -> str:
+    """A result for a dialect whose results are text: an image becomes a note of what it is."""
+    return "\n".join(part.text if isinstance(part, Text) else _note(part) for part in content)
+
+
+def anchor(kind: str, value: str | bytes) -> str:
+    """`kind:value`, or a digest in the value's place where that is long or holds content (bytes always do)."""
+    if isinstance(value, str) and len(kind) + 1 + len(value) <= _LONGEST_ANCHOR:
+        return f"{kind}:{value}"
+    digest = hashlib.sha256(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")).digest()
+    return f"{kind}:{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def _note(image: Image) -> str:
+    return f"[an image of type {image.media_type}, {len(image.data) * 3 // 4} bytes, which cannot be shown here]"

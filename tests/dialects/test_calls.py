@@ -1,0 +1,74 @@
+"""Which calls of injected tools must not run, whose a name is, results in words, and anchors."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge.dialects.base import Dialect
+from aibridge.dialects.calls import anchor, in_words, is_ours, refuse_our_prefix, unrunnable
+from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
+from aibridge.dialects.messages import MESSAGES
+from aibridge.dialects.responses import RESPONSES, RESPONSES_COMPACT
+from aibridge.errors import InvalidRequest
+from aibridge.tools import Image, Text
+from aibridge.wire.sse import EventSplitter, parse_block
+
+
+@pytest.mark.parametrize("arguments", ["", "  \n", "{}", ' {"a":[1e999]} ', '{"half":"\\ud83d"}'])
+def test_a_call_with_an_object_or_nothing_may_run(arguments: str) -> None:
+    assert unrunnable(arguments, truncated=False) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ('{"a":', "not valid JSON"),
+        ("plain", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ('"text"', "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("7", "not a JSON object"),
+    ],
+)
+def test_a_call_with_anything_else_is_refused_in_words(arguments: str, words: str) -> None:
+    assert words in (unrunnable(arguments, truncated=False) or "")
+
+
+def test_a_call_that_was_cut_off_never_runs_though_its_arguments_read_well() -> None:
+    assert "cut off" in (unrunnable('{"path":"/"}', truncated=True) or "")
+
+
+def test_only_our_prefix_is_ours() -> None:
+    assert is_ours("bmcp_files_read")
+    assert not is_ours("mcp__files__read")
+    refuse_our_prefix(["read", "BMCP_x", "x_bmcp_"])
+    with pytest.raises(InvalidRequest, match="bmcp_mine"):
+        refuse_our_prefix(["read", "bmcp_mine"])
+
+
+def test_a_result_in_words_says_what_an_image_was() -> None:
+    words = in_words((Text("two lines\nof text"), Image("image/png", "AAAA"), Text("end")))
+
+    assert words == "two lines\nof text\n[an image of type image/png, 3 bytes, which cannot be shown here]\nend"
+
+
+@given(st.text() | st.binary())
+def test_an_anchor_is_short_and_the_same_each_time(value: str | bytes) -> None:
+    assert anchor("kind", value) == anchor("kind", value)
+    assert len(anchor("kind", value)) <= 128
+    assert anchor("kind", value) != anchor("other", value)
+
+
+def test_a_short_id_is_its_own_anchor_and_a_long_one_is_digested() -> None:
+    assert anchor("call", "toolu_1") == "call:toolu_1"
+    assert anchor("call", "x" * 200) != anchor("call", "x" * 201)
+
+
+@pytest.mark.parametrize("dialect", [MESSAGES, CHAT_COMPLETIONS, RESPONSES, RESPONSES_COMPACT])
+def test_a_keepalive_is_one_whole_frame_that_says_nothing(dialect: Dialect) -> None:
+    keepalive = dialect.keepalive
+
+    assert EventSplitter().split(keepalive) == [keepalive]
+    assert parse_block(keepalive).data in (None, b'{"type": "ping"}')
