@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from aibridge import client_apps, failures
 from aibridge.adapted import check_owner
+from aibridge.asking import Asking, Question
 from aibridge.attribution import identifier
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect, Fact, Reply, Request, StoredIds, Turn
@@ -28,15 +29,13 @@ from aibridge.ports import (
     Purpose,
     Recorder,
     Upstream,
-    UpstreamRequest,
     UpstreamResponse,
-    UpstreamTimeouts,
 )
 from aibridge.providers.credential import Credential, choose_credential
-from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, request_ids, upstream_headers
+from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, request_ids
 from aibridge.records import InterceptionRecord, State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
-from aibridge.routes import Route, upstream_url
+from aibridge.routes import Route
 from aibridge.unobserved import UNOBSERVED
 
 MAX_ERROR_BODY = 1024 * 1024
@@ -86,8 +85,18 @@ class Interception:
         self._interruption = interruption
         self._provider = asked.route.provider
         self._request: Request = asked.dialect.parse(asked.body)
-        self._credential, self._refusal = self._authorised()
+        credential, self._refusal = self._authorised()
         self.id = ports.ids()
+        request, purpose = self._request, Purpose(self._provider.name, self._request.model, self.id)
+        question = Question(
+            route=asked.route,
+            identity=asked.identity,
+            method="POST",
+            purpose=purpose,
+            streaming=request.streaming,
+            body_was_encoded=asked.body_was_encoded,
+        )
+        self._asking = Asking(ports.upstream, question, credential)
         self._log = InterceptionLog(
             ports.recorder,
             ports.clock,
@@ -167,7 +176,7 @@ class Interception:
             raise Refused(
                 Problem(501, "background responses are not supported by this gateway; set background to false")
             )
-        if self._credential.kind == "centralized":
+        if self._asking.credential.kind == "centralized":
             actor, ports = self._asked.identity.actor, self._ports
             await check_owner(self._provider.name, self._request.references, actor, ports.conversations)
 
@@ -193,32 +202,18 @@ class Interception:
             parent_agent_id=parent_agent_id,
             user_agent=client_apps.user_agent(headers),
             correlating_tool_call_id=request.correlating_tool_call_id,
-            credential_kind=self._credential.kind,
-            credential_hint=self._credential.hint,
+            credential_kind=self._asking.credential.kind,
+            credential_hint=self._asking.credential.hint,
             upstream_user=upstream_user,
         )
 
     # -- the way up and back ---------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        provider, request = self._provider, self._request
-        if provider.ask_usage:
-            request = request.asking_usage()
-        headers = upstream_headers(
-            self._asked.identity.headers,
-            provider=provider,
-            credential=self._credential,
-            actor=self._asked.identity.actor,
-            bridged=True,
-            body_was_encoded=self._asked.body_was_encoded,
-        )
-        url = upstream_url(self._asked.route, self._asked.identity.query)
-        purpose = Purpose(provider.name, request.model, self.id)
-        outgoing = UpstreamRequest("POST", url, headers, request.body(), purpose)
-        first_byte = provider.first_byte_timeout if request.streaming else provider.blocking_first_byte_timeout
-        timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
+        request = self._request.asking_usage() if self._provider.ask_usage else self._request
+        opening = self._asking.turn(request.body())
         self._log.observation.asked()
-        async with self._ports.upstream.open(outgoing, timeouts) as response:
+        async with opening as response:
             self._log.observation.answered(response.status)
             if response.status >= 400:
                 await self._relay_error(response)
@@ -287,10 +282,10 @@ class Interception:
         while len(read) < MAX_ERROR_BODY and (chunk := await response.read()):
             self._log.saw_first_byte()
             read += chunk
-        body = self._ports.scrubber.scrub(bytes(read[:MAX_ERROR_BODY]), *self._credential.secrets)
+        body = self._ports.scrubber.scrub(bytes(read[:MAX_ERROR_BODY]), *self._asking.credential.secrets)
         error_type, message = self._asked.dialect.read_error(body)
         error_type = error_type or f"http_{response.status}"
-        if self._credential.kind == "centralized" and response.status in (401, 403):
+        if self._asking.credential.kind == "centralized" and response.status in (401, 403):
             # Passed on, it would make the client drop its own login, which is fine.
             problem = Problem(502, f"the provider refused the gateway's own credential (HTTP {response.status})")
             await self._fail(Failure("upstream_error", problem, error_type))
@@ -309,7 +304,7 @@ class Interception:
         armed = self._interruption.hold()
         await self._log.keep(facts, self._reply.response_id if self._reply is not None else None, last=last)
         for fact in facts:
-            if isinstance(fact, StoredIds) and self._credential.kind == "centralized":
+            if isinstance(fact, StoredIds) and self._asking.credential.kind == "centralized":
                 await self._ports.conversations.own(self._provider.name, fact.ids, self._asked.identity.actor.id)
         self._interruption.release(armed)
 
@@ -323,7 +318,7 @@ class Interception:
                 status=status,
                 error_type=error_type,
                 error_message=message,
-                credential_hint=self._credential.hint,
+                credential_hint=self._asking.credential.hint,
             )
         except RecordingFailed:
             return False
@@ -390,5 +385,5 @@ class Interception:
     def _scrubbed(self, message: str | None) -> str | None:
         if message is None:
             return None
-        scrubbed = self._ports.scrubber.scrub(message.encode("utf-8", "replace"), *self._credential.secrets)
+        scrubbed = self._ports.scrubber.scrub(message.encode("utf-8", "replace"), *self._asking.credential.secrets)
         return scrubbed.decode("utf-8", "replace")

@@ -10,21 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from aibridge.adapted import checked, creates, owned
+from aibridge.asking import Asking, Question
 from aibridge.credentials import Scrubber
 from aibridge.errors import AnswerBroken, Header, Problem, Refused, UpstreamFailure, UpstreamStalled
-from aibridge.ports import (
-    ConversationStore,
-    Identity,
-    Purpose,
-    Upstream,
-    UpstreamRequest,
-    UpstreamResponse,
-    UpstreamTimeouts,
-)
+from aibridge.ports import ConversationStore, Identity, Purpose, Upstream, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
-from aibridge.providers.headers import client_headers, upstream_headers
+from aibridge.providers.headers import client_headers
 from aibridge.reply_writer import ReplyWriter
-from aibridge.routes import Route, upstream_url
+from aibridge.routes import Route
 
 MAX_ERROR_BODY = 1024 * 1024
 MAX_READ_BODY = 1024 * 1024
@@ -56,21 +49,18 @@ async def pass_through(
     credential = choose_credential(provider, asked.identity.headers)
     if credential.kind == "centralized":
         await checked(asked.route, asked.body, asked.identity.actor, conversations)
-    headers = upstream_headers(
-        asked.identity.headers,
-        provider=provider,
-        credential=credential,
-        actor=asked.identity.actor,
-        bridged=False,
-        scope=asked.scope,
+    question = Question(
+        route=asked.route,
+        identity=asked.identity,
+        method=asked.method,
+        purpose=Purpose(provider.name),
         body_was_encoded=asked.body_was_encoded,
+        scope=asked.scope,
     )
-    timeouts = UpstreamTimeouts(provider.connect_timeout, provider.blocking_first_byte_timeout, provider.stall_timeout)
-    url = upstream_url(asked.route, asked.identity.query)
-    outgoing = UpstreamRequest(asked.method, url, headers, asked.body, Purpose(provider.name))
+    asking = Asking(upstream, question, credential)
     try:
-        async with upstream.open(outgoing, timeouts) as response:
-            await _answer(asked, response, writer, credential, conversations, scrubber)
+        async with asking.turn(asked.body) as response:
+            await _answer(asked, response, writer, asking.credential, conversations, scrubber)
     except UpstreamFailure as error:
         if writer.status is not None:
             raise AnswerBroken(str(error)) from None
