@@ -1,0 +1,89 @@
+"""A JSON array into which elements are put, or out of which they are cut, while every other byte stays as it came.
+
+The array is decoded once, shallowly; what the elements are is the business of others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from aibridge.wire.json_body import with_whole_surrogates
+
+_OPENING = re.compile(rb"[ \t\n\r]*+\[[ \t\n\r]*+")
+_BETWEEN = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class JsonArray:
+    """An array's text and the places of its elements. Immutable: edits return the new text."""
+
+    __slots__ = ("_spans", "_start", "text")
+
+    def __init__(self, text: bytes, start: int, spans: list[tuple[int, int]]) -> None:
+        self.text = text
+        self._start = start  # where a first element goes
+        self._spans = spans
+
+    @classmethod
+    def parse(cls, text: bytes) -> JsonArray | None:
+        """The array in `text`; None when it is none."""
+        try:
+            try:
+                elements = _ELEMENTS.decode(text)
+            except msgspec.DecodeError:
+                # Half of a surrogate pair, which JSON allows: the replacement is as long.
+                elements = _ELEMENTS.decode(with_whole_surrogates(text))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        opening = _OPENING.match(text)
+        if opening is None:
+            return None
+        spans: list[tuple[int, int]] = []
+        position = opening.end()
+        for element in elements:
+            if spans and (between := _BETWEEN.match(text, position)) is not None:
+                position = between.end()
+            end = position + len(bytes(element))
+            spans.append((position, end))
+            position = end
+        return cls(text, opening.end(), spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def elements(self) -> list[bytes]:
+        return [self.text[start:end] for start, end in self._spans]
+
+    def inserting(self, further: Mapping[int, bytes]) -> bytes:
+        """The text with further elements (one, or several with commas between) before those of these numbers.
+
+        The number behind the last element is the end of the array.
+        """
+        pieces: list[bytes] = []
+        position = 0
+        for number in sorted(further):
+            if number < len(self._spans):
+                start = self._spans[number][0]
+                pieces += (self.text[position:start], further[number], b",")
+            else:
+                start = self._spans[-1][1] if self._spans else self._start
+                comma = b"," if self._spans else b""
+                pieces += (self.text[position:start], comma, further[number])
+            position = start
+        return b"".join((*pieces, self.text[position:]))
+
+    def without(self, numbers: Collection[int]) -> bytes:
+        """The text without these elements, each with the comma before it (or, at the beginning, behind it)."""
+        if not any(0 <= number < len(self._spans) for number in numbers):
+            return self.text
+        text, spans = self.text, self._spans
+        pieces = [text[: spans[0][0]]]
+        for number, (start, end) in enumerate(spans):
+            if number not in numbers:
+                if len(pieces) > 1:
+                    pieces.append(text[spans[number - 1][1] : start])
+                pieces.append(text[start:end])
+        return b"".join((*pieces, text[spans[-1][1] :]))

@@ -1,0 +1,80 @@
+"""Elements put into an array and cut out of it; the other bytes stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge.wire.json_array import JsonArray
+from tests.strategies.json_texts import values
+
+_SPACE = st.sampled_from(["", " ", "\n\t"])
+
+
+def _array(text: bytes) -> JsonArray:
+    array = JsonArray.parse(text)
+    assert array is not None
+    return array
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[", b"[1,]", b'"[1]"', b"null", b"[" * 100_000])
+def test_what_is_no_array_is_none(text: bytes) -> None:
+    assert JsonArray.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "further", "expected"),
+    [
+        (b"[]", {0: b"1"}, b"[1]"),
+        (b" [ ] ", {0: b"1,2"}, b" [ 1,2] "),
+        (b"[ 1 , 2 ]", {0: b"0"}, b"[ 0,1 , 2 ]"),
+        (b"[ 1 , 2 ]", {1: b"8,9"}, b"[ 1 , 8,9,2 ]"),
+        (b"[ 1 , 2 ]", {2: b"3", 0: b"0"}, b"[ 0,1 , 2,3 ]"),
+        (b"[1]", {}, b"[1]"),
+    ],
+)
+def test_elements_are_put_before_others_or_at_the_end(
+    text: bytes, further: Mapping[int, bytes], expected: bytes
+) -> None:
+    assert _array(text).inserting(further) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "expected"),
+    [
+        (b"[ 1 , 2 ,\n3 ]", {2}, b"[ 1 , 2 ]"),
+        (b"[ 1 , 2 ,\n3 ]", {0}, b"[ 2 ,\n3 ]"),
+        (b"[ 1 , 2 ,\n3 ]", {1}, b"[ 1 ,\n3 ]"),
+        (b"[ 1 , 2 ,\n3 ]", {0, 1, 2}, b"[  ]"),
+        (b"[ 1 , 2 ]", {7}, b"[ 1 , 2 ]"),
+        (b"[ ]", {0}, b"[ ]"),
+    ],
+)
+def test_elements_are_cut_out_with_their_comma(text: bytes, numbers: set[int], expected: bytes) -> None:
+    assert _array(text).without(numbers) == expected
+
+
+@given(elements=st.lists(values, max_size=5), data=st.data())
+def test_edits_are_those_of_a_list_and_leave_the_other_bytes(elements: list[str], data: st.DataObject) -> None:
+    spaced = [data.draw(_SPACE) + one + data.draw(_SPACE) for one in elements]
+    array = _array(("[" + ",".join(spaced) + "]").encode())
+    own = [one.encode() for one in elements]
+    places = data.draw(st.sets(st.integers(0, len(own))))
+    cut = data.draw(st.sets(st.integers(0, len(own))))
+
+    inserted = _array(array.inserting(dict.fromkeys(places, b'"new",0'))).elements()
+    left = _array(array.without(cut)).elements()
+
+    assert array.elements() == own
+    expected: list[bytes] = []
+    for number in range(len(own) + 1):
+        expected += [b'"new"', b"0"] if number in places else []
+        expected += own[number : number + 1]
+    assert inserted == expected
+    assert left == [one for number, one in enumerate(own) if number not in cut]
+    assert array.inserting({}) == array.without(set()) == array.text
+    json.loads(array.without(cut))
