@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from aibridge.reply_writer import Interrupted, Interruption, InterruptReason, ReplyWriter, watch_disconnect
+from aibridge.reply_writer import (
+    WRITE_NOW,
+    Interrupted,
+    Interruption,
+    InterruptReason,
+    ReplyWriter,
+    watch_disconnect,
+)
 from tests.waiting import settled, until
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +39,24 @@ async def test_a_whole_answer_has_one_length_the_right_one() -> None:
         {"type": "http.response.body", "body": b"gone", "more_body": False},
     ]
     assert (writer.status, writer.ended, writer.gone) == (404, True, False)
+
+
+async def test_bytes_are_written_at_once_only_where_nobody_stands_between_the_server_and_the_bridge() -> None:
+    class Server(Taken):
+        def write_now(self, data: bytes) -> bool:
+            self.append({"at once": data})
+            return True
+
+    server, middleware = Server(), Taken()
+    direct = ReplyWriter(server.send, {WRITE_NOW: server.write_now})
+    behind = ReplyWriter(middleware.send, {WRITE_NOW: server.write_now})
+    assert (direct.writes_now, behind.writes_now) == (False, False)  # no answer has begun
+    await direct.start(200, [])
+    await behind.start(200, [])
+
+    assert (direct.writes_now, direct.write_now(b"piece")) == (True, True)
+    assert (behind.writes_now, behind.write_now(b"piece")) == (False, False)
+    assert server[1:] == [{"at once": b"piece"}]
 
 
 async def test_an_empty_piece_is_not_sent_and_an_empty_end_is() -> None:

@@ -187,7 +187,7 @@ class RequestBridge:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
-                await self._http(scope, receive, ReplyWriter(send))
+                await self._http(scope, receive, ReplyWriter(send, scope.get("extensions")))
             case "websocket":
                 await _refuse_websocket(scope, receive, send)
             case "lifespan":

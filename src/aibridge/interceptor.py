@@ -17,6 +17,7 @@ from aibridge.asking import Asking, Question
 from aibridge.attribution import identifier
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect, Fact, Reply, Request, StoredIds, Turn
+from aibridge.direct_relay import DirectRelay
 from aibridge.errors import AnswerBroken, Header, Problem, RecordingFailed, Refused, UpstreamFailure, UpstreamReset
 from aibridge.failures import Failure
 from aibridge.interception_log import Fail, InterceptionLog
@@ -226,17 +227,17 @@ class Interception:
 
     async def _relay(self, response: UpstreamResponse, reply: Reply) -> None:
         """One turn: what the provider says goes to the client as it comes, but for the terminal event."""
-        writer = self._writer
+        writer, direct = self._writer, DirectRelay(reply, self._writer.write_now)
         while not reply.finished and (chunk := await response.read()):
             if writer.status is None:
                 self._log.saw_first_byte()
-            data = reply.receive(chunk)
-            if facts := reply.facts():
-                await self._keep(facts)
-            if writer.status is None and (data or self._streaming_reply):
-                await writer.start(response.status, self._client_headers(response))
-            if data:
-                await writer.send(data)
+            await self._pass_on(response, reply.receive(chunk), reply.facts())
+            while writer.writes_now and not reply.finished:
+                await response.hand_to(direct.take)
+                data, facts = direct.left()
+                if not (data or facts):
+                    break
+                await self._pass_on(response, data, facts)
         turn = reply.end_turn()
         await self._keep(reply.facts(), last=True)
         if turn.outcome == "cut":
@@ -245,10 +246,16 @@ class Interception:
         self._interruption.disarm()
         await self._finish(response, reply, turn)
 
+    async def _pass_on(self, response: UpstreamResponse, data: bytes, facts: Sequence[Fact]) -> None:
+        if facts:
+            await self._keep(facts)
+        if self._writer.status is None and (data or self._streaming_reply):
+            await self._writer.start(response.status, self._client_headers(response))
+        await self._writer.send(data)
+
     async def _finish(self, response: UpstreamResponse, reply: Reply, turn: Turn) -> None:
         """The end becomes durable, then the withheld bytes go out."""
-        writer = self._writer
-        status = response.status
+        writer, status = self._writer, response.status
         state: State = "client_gone" if writer.gone else "completed"
         if turn.outcome == "failed":
             message = self._scrubbed(turn.error_message)

@@ -6,7 +6,7 @@ said here, and nothing else may come out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -197,6 +197,13 @@ class UpstreamResponse(Protocol):
 
         Raises:
             UpstreamReset: the body broke off. UpstreamStalled: nothing came in time.
+        """
+
+    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
+        """While nothing is to be read: what comes next goes to `take`, at once and from within the event loop.
+
+        Returns when `take` has said False (which it does only once), and whenever `read` has more to say: an end, an
+        error, bytes. It may always return at once.
         """
 
     @property

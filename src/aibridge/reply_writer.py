@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ Send = Callable[[Message], Awaitable[None]]
 ON_DISCONNECT = "aibridge.on_disconnect"
 """An ASGI extension of our own server: a function that takes what to call when the client hangs up, or None for
 nothing any more. Elsewhere a task has to wait for that (`watch_disconnect`), which costs a tenth of a small request."""
+
+WRITE_NOW = "aibridge.write_now"
+"""Another: a method that takes bytes of the body without being awaited, or says False (see `ReplyWriter.write_now`)."""
 
 InterruptReason = Literal["client_gone", "gateway_aborted"]
 
@@ -109,10 +112,14 @@ class Interruption:
 class ReplyWriter:
     """Sends one answer. After `abandon` everything is dropped: the client is gone."""
 
-    __slots__ = ("_gone", "_send", "ended", "status")
+    __slots__ = ("_gone", "_send", "_write_now", "ended", "status")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, extensions: Mapping[str, Any] | None = None) -> None:
         self._send = send
+        write_now = (extensions or {}).get(WRITE_NOW)
+        # Whoever stands between the server and us has a `send` of its own, and is not to be passed by.
+        direct = write_now is not None and getattr(send, "__self__", None) is write_now.__self__
+        self._write_now: Callable[[bytes], bool] | None = write_now if direct else None
         self._gone = False
         self.status: int | None = None
         """What the client was told; None until the answer has begun."""
@@ -128,6 +135,15 @@ class ReplyWriter:
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         await self._hand_on({"type": "http.response.start", "status": status, "headers": list(headers)})
         self.status = status  # not before: a send that was interrupted while it waited has sent nothing
+
+    @property
+    def writes_now(self) -> bool:
+        """The answer has begun, and `write_now` may take what follows."""
+        return self._write_now is not None and self.status is not None
+
+    def write_now(self, data: bytes) -> bool:
+        """Sends bytes of the body if that needs no waiting. False: nothing was sent, and `send` is to be awaited."""
+        return self._gone or (self._write_now is not None and self._write_now(data))
 
     async def send(self, data: bytes) -> None:
         if data:

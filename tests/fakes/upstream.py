@@ -1,7 +1,7 @@
 """A way out to a provider that answers what a test has written, step by step."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
@@ -87,6 +87,15 @@ class Response:
                 self._journal.note("provider", "sent")
                 return data
         return b""
+
+    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
+        """Half of what is scripted goes this way, as a busy connection does it."""
+        while len(self._steps) > 1 and isinstance(step := self._steps[0], bytes):
+            await asyncio.sleep(0)
+            del self._steps[0]
+            self._journal.note("provider", "sent")
+            if not take(step):
+                return
 
     @property
     def at_end(self) -> bool:

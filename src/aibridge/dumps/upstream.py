@@ -103,6 +103,9 @@ class _Response:
     def headers(self) -> Sequence[Header]:
         return self._response.headers
 
+    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
+        """Nothing passes by `read`, where it is watched."""
+
     @property
     def at_end(self) -> bool:
         return self._response.at_end

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from opentelemetry.context import Context
@@ -110,6 +110,9 @@ class _Response:
     @property
     def headers(self) -> Sequence[Header]:
         return self._response.headers
+
+    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
+        """Nothing passes by `read`, where it is watched."""
 
     @property
     def at_end(self) -> bool:

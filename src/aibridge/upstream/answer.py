@@ -26,6 +26,7 @@ class Answer:
         "_pieces",
         "_resume",
         "_size",
+        "_take",
         "_waiter",
         "headers",
         "status",
@@ -44,6 +45,7 @@ class Answer:
         self._ended = False
         self._error: UpstreamFailure | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None  # what comes goes there
 
     # -- for the reader --------------------------------------------------------------------------------
 
@@ -71,6 +73,14 @@ class Answer:
                 return b""
             else:
                 await self._wait()
+
+    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
+        if self._decoder is None and not (self._chunks or self._ended or self._error is not None):
+            self._take = take
+            try:
+                await self._wait()
+            finally:
+                self._take = None
 
     @property
     def at_end(self) -> bool:
@@ -120,8 +130,21 @@ class Answer:
         """Takes a piece of the body. False: enough is waiting, stop reading."""
         self._chunks.append(data)
         self._size += len(data)
-        self._wake()
+        if self._take is None:
+            self._wake()
         return self._size <= HIGH_WATER
+
+    def deliver(self) -> None:
+        """What has come in one go goes to whoever takes it at once."""
+        take = self._take
+        if take is not None and self._chunks:
+            more = False
+            try:
+                more = take(self._next())
+            finally:
+                if not more:
+                    self._take = None
+                    self._wake()
 
     def end(self) -> None:
         self._ended = True

@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._fail("the provider's answer is not valid HTTP")
             self.close()  # also when the answer was whole and something unasked followed it
+        if self._answer is not None:
+            self._answer.deliver()
 
     def eof_received(self) -> bool:
         return False  # close

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from aibridge.reply_writer import WRITE_NOW
 from aibridge.server.http.asgi import Application, Headers, Message, Receive, Scope, Send
 from aibridge.server.http.exchange import Exchange
 from aibridge.server.http.outlet import Outlet
@@ -152,3 +153,24 @@ async def test_an_application_that_breaks_the_protocol_gives_a_500(messages: lis
         await within(paper.ended.wait())
 
     assert paper.written[0].startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+
+
+async def test_a_body_is_written_at_once_unless_the_client_is_behind_or_gone() -> None:
+    paper = Paper()
+    said: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        write_now = scope["extensions"][WRITE_NOW]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        said.append(write_now(b"one"))
+        paper.outlet.paused = True
+        said.append(write_now(b"not now"))
+        paper.outlet.paused = False
+        said.append(write_now(b"two"))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with answering(app, paper) as exchange:
+        exchange.body_ended()
+
+    assert said == [True, False, True]
+    assert b"".join(paper.written).endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from aibridge.reply_writer import ON_DISCONNECT
+from aibridge.reply_writer import ON_DISCONNECT, WRITE_NOW
 from aibridge.server.http.asgi import Application, Headers, Message, Scope
 from aibridge.server.http.outlet import Outlet
 from aibridge.server.http.refusals import FAILED
@@ -113,7 +113,7 @@ class Exchange:
 
     async def answer(self, app: Application, running: set[asyncio.Task[None]]) -> None:
         """Run the application, in a task that is in `running` until it ends; its exceptions end here."""
-        self.scope["extensions"] = {ON_DISCONNECT: self._tell_disconnect}
+        self.scope["extensions"] = {ON_DISCONNECT: self._tell_disconnect, WRITE_NOW: self.write_now}
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -189,6 +189,13 @@ class Exchange:
             self._start(message)
         else:
             raise RuntimeError(f"{kind!r} is not a message of an HTTP response")
+
+    def write_now(self, data: bytes) -> bool:
+        """Sends a piece of the body, of which more follows. False: not now."""
+        if self._wire.outlet.paused or self.disconnected:
+            return False
+        self._send_body(data, more=True)
+        return True
 
     def _start(self, message: Message) -> None:
         if self.started:
