@@ -9,7 +9,7 @@ import pytest
 
 from aibridge.dialects.base import Reply, Thought, TokenUsage, ToolUse, Turn
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
-from aibridge.dialects.chat_completions.stream import MAX_HELD
+from aibridge.dialects.chat_completions.ending import MAX_HELD
 from aibridge.errors import Problem
 from aibridge.wire.sse import MAX_EVENT
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, Turn, Unreadable
-from aibridge.dialects.chat_completions.calls import Calls
+from aibridge.dialects.chat_completions.calls import Called, Calls
 from aibridge.dialects.chat_completions.usage import token_usage
 from aibridge.dialects.openai_errors import describe
 from aibridge.dialects.reading import Kept, decoded, mapping, text
@@ -16,31 +17,47 @@ from aibridge.dialects.reply import WholeAnswer
 _REASONING = ("reasoning_content", "reasoning", "reasoning_text")
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a completion object says."""
+
+    answer: WholeAnswer  # as it is without injected tools: all calls are the client's
+    calls: Sequence[Called] = ()
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
 def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
     """Facts of a completion object; a body of another shape is unreadable and passes all the same."""
+    return read_completion(body, stored=stored).answer
+
+
+def read_completion(body: bytes, *, stored: bool) -> Completion:
+    """The same with what it was read from."""
     completion = mapping(decoded(body))
     choices, error = completion.get("choices"), completion.get("error")
     if not error and not isinstance(choices, list):
-        return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no completion object"),))
+        unreadable = Unreadable("the answer is no completion object")
+        return Completion(WholeAnswer(Turn(outcome="complete"), (unreadable,)))
     response_id = text(completion.get("id")) or None
     facts: list[Fact] = []
     if stored and response_id is not None:
         facts.append(StoredIds((response_id,)))
-    calls = Calls(Kept())
+    pieces = Calls(Kept())
     for number, choice in enumerate(choices if isinstance(choices, list) else ()):
         message = mapping(mapping(choice).get("message"))
         if content := reasoning(message):
             facts.append(Thought(content=content, source="reasoning"))
-        calls.add(number, message, whole=True)
-    facts += calls.take(response_id)
+        pieces.add(number, message, whole=True)
+    calls = pieces.take()
+    facts += (call.use(response_id) for call in calls)
     if usage := mapping(completion.get("usage")):
         facts.append(token_usage(usage, response_id, tier=completion.get("service_tier"), partial=bool(error)))
-    if not error:
-        return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
-    # An error under status 200, as aggregators answer when the provider behind them failed.
-    kind, what = describe(error)
-    turn = Turn(outcome="failed", response_id=response_id, error_type=kind, error_message=what)
-    return WholeAnswer(turn, tuple(facts))
+    turn = Turn(outcome="complete", response_id=response_id)
+    if error:
+        # An error under status 200, as aggregators answer when the provider behind them failed.
+        kind, what = describe(error)
+        turn = Turn(outcome="failed", response_id=response_id, error_type=kind, error_message=what)
+    return Completion(WholeAnswer(turn, tuple(facts)), calls, usage)
 
 
 def reasoning(found: Mapping[str, Any]) -> str:

@@ -13,9 +13,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from aibridge.dialects.base import ToolUse
+from aibridge.dialects.calls import is_ours
 from aibridge.dialects.reading import Kept, mapping, text, tool_input
 
 _LEGACY = "function_call"
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call, put together. `written` is what the model wrote for the tool, as far as it came."""
+
+    id: str | None
+    name: str
+    written: str
+    custom: bool
+    legacy: bool  # the `function_call` of before there were `tool_calls`
+
+    @property
+    def ours(self) -> bool:
+        return not self.legacy and is_ours(self.name)
+
+    def use(self, response_id: str | None) -> ToolUse:
+        given = (self.written if self.written.strip() else None) if self.custom else tool_input(self.written)
+        return ToolUse(response_id=response_id, call_id=self.id, tool=self.name, input=given)
 
 
 @dataclass(slots=True)
@@ -24,6 +44,7 @@ class _Call:
     id: str | None
     name: str
     custom: bool
+    legacy: bool
     has_input: bool = False
 
 
@@ -37,28 +58,33 @@ class Calls:
         self._calls: list[_Call] = []
         self._at: dict[tuple[int, Any], int] = {}  # the call that a choice's pieces with this index are part of
 
-    def add(self, choice: int, found: Mapping[str, Any], *, whole: bool = False) -> bool:
-        """Takes the calls in a delta, or in a `whole` message, where each is one. False: there are none."""
+    def add(self, choice: int, found: Mapping[str, Any], *, whole: bool = False) -> list[int]:
+        """Takes the calls in a delta, or in a `whole` message, where each is one; the number of the call of each."""
         pieces, legacy = found.get("tool_calls"), found.get("function_call")
+        numbers: list[int] = []
         if isinstance(pieces, list):
             for place, piece in enumerate(pieces):
                 if isinstance(piece, dict):
-                    self._add_piece(choice, place, {**piece, "index": place} if whole else piece)
+                    numbers.append(self._add_piece(choice, place, {**piece, "index": place} if whole else piece))
         if isinstance(legacy, dict):
-            self._add_piece(choice, _LEGACY, {"function": legacy})
-        return bool(pieces or legacy)
+            numbers.append(self._add_piece(choice, _LEGACY, {"function": legacy}))
+        return numbers
 
-    def take(self, response_id: str | None) -> list[ToolUse]:
+    def name(self, number: int) -> str:
+        """What is known of a call's name."""
+        return self._calls[number].name
+
+    def take(self) -> list[Called]:
         """The calls, which are forgotten."""
-        uses = [
-            self._tool_use(number, call, response_id)
+        called = [
+            Called(call.id, call.name, self._kept.take(number), call.custom, call.legacy)
             for number, call in enumerate(self._calls)
             if call.id or call.name or call.has_input
         ]
         self._calls, self._at = [], {}
-        return uses
+        return called
 
-    def _add_piece(self, choice: int, place: int | str, piece: Mapping[str, Any]) -> None:
+    def _add_piece(self, choice: int, place: int | str, piece: Mapping[str, Any]) -> int:
         custom = isinstance(piece.get("custom"), dict)
         named = mapping(piece.get("custom" if custom else "function"))
         call_id, name = text(piece.get("id")), text(named.get("name"))
@@ -72,6 +98,7 @@ class Calls:
         if given not in (None, ""):
             call.has_input = True
             self._kept.add(number, given if isinstance(given, str) else json.dumps(given))
+        return number
 
     def _number(self, choice: int, index: Any, place: int | str, call_id: str, name: str) -> int:
         at = (choice, index if isinstance(index, int) else place)
@@ -82,13 +109,8 @@ class Calls:
         number = self._at.get(at, -1)
         if number < 0 or _begins(self._calls[number], call_id, name):
             self._at[at] = number = len(self._calls)
-            self._calls.append(_Call(choice, None, "", custom=False))
+            self._calls.append(_Call(choice, None, "", custom=False, legacy=place == _LEGACY))
         return number
-
-    def _tool_use(self, number: int, call: _Call, response_id: str | None) -> ToolUse:
-        written = self._kept.take(number)
-        given = (written if written.strip() else None) if call.custom else tool_input(written)
-        return ToolUse(response_id=response_id, call_id=call.id, tool=call.name, input=given)
 
 
 def _begins(known: _Call, call_id: str, name: str) -> bool:
