@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from aibridge.actor import Actor
+from aibridge.dialects.base import DialectName
+from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import Header
 from aibridge.records import (
     InterceptionRecord,
@@ -123,8 +125,19 @@ class Observer(Protocol):
         """A request was answered with an error of ours and left no record. None: it named no route."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldFor:
+    """Whose held turns: one actor's, in one dialect, at one provider. Nobody else's are ever found."""
+
+    actor_id: str
+    provider_name: str
+    dialect: DialectName
+
+
 class ConversationStore(Protocol):
-    """Knows whose the things are that a provider stores under our one central key. State, not records."""
+    """Knows whose the things are that a provider stores under our one central key, and keeps what clients did not see
+    of their replies. State, not records.
+    """
 
     async def own(self, provider_name: str, ids: Sequence[str], actor_id: str) -> None:
         """Makes `actor_id` the owner of provider-side ids; durable on return. The first owner stays.
@@ -135,6 +148,34 @@ class ConversationStore(Protocol):
 
     async def owner(self, provider_name: str, stored_id: str) -> str | None:
         """The actor whose request created `stored_id`, or None when nobody here did."""
+
+    def may_hold(self, actor_id: str) -> bool:
+        """False: for this actor `held` would find nothing, and `resolved` no other id. Asked at every request: quick."""
+
+    async def hold(self, held_for: HeldFor, reply_id: str, hidden: Hidden) -> None:
+        """Keeps what the client did not see of one reply, in place of what was kept of it before; durable on return.
+
+        Its `upstream_id` is what `resolved` gives from now on.
+
+        Raises:
+            RecordingFailed: it could not be made durable; the client must not see the reply's end.
+        """
+
+    async def held(self, held_for: HeldFor, anchors: Sequence[Anchor]) -> Mapping[Anchor, Sequence[Hidden]]:
+        """What is held under those of `anchors` that are known, the newest reply first. What was used is kept longer."""
+
+    async def resolved(self, held_for: HeldFor, stored_id: str) -> str:
+        """The id under which the provider keeps what the client knows as `stored_id`; mostly the same one."""
+
+
+class Cipher(Protocol):
+    """Keeps content unreadable in the database. `about` is bound to it: what was sealed about one thing opens as no other."""
+
+    def sealed(self, content: bytes, about: bytes) -> bytes:
+        """`content`, encrypted and authenticated; another text each time. Usable from any thread."""
+
+    def opened(self, sealed: bytes, about: bytes) -> bytes | None:
+        """What was sealed; None when the key or `about` is another one, or somebody changed it."""
 
 
 class Toolbox(Protocol):

@@ -13,6 +13,7 @@ import pytest
 
 from aibridge.clock import new_id
 from aibridge.database.files import DatabaseUnusable
+from aibridge.server.sealing import Sealing
 from aibridge.server.store import Store, open_store
 from tests.durable import BOUND, SetClock, ended, interception, rows, tool, usage
 
@@ -21,10 +22,11 @@ pytestmark = pytest.mark.anyio
 LEFT_OPEN = """
 import asyncio, sys
 from aibridge.clock import SystemClock, new_id
+from aibridge.server.sealing import Sealing
 from aibridge.server.store import open_store
 from tests.durable import interception
 async def main():
-    async with open_store(sys.argv[1], hash_key=bytes(32), clock=SystemClock(), ids=new_id) as store:
+    async with open_store(sys.argv[1], hash_key=bytes(32), cipher=Sealing(bytes(32)), clock=SystemClock(), ids=new_id) as store:
         await store.recorder.record_interception(interception("left-open"))
         print("recorded", flush=True)
         await asyncio.Event().wait()
@@ -34,10 +36,11 @@ LIMITED = """
 import asyncio, resource, sys
 from aibridge.clock import SystemClock, new_id
 from aibridge.errors import RecordingFailed
+from aibridge.server.sealing import Sealing
 from aibridge.server.store import open_store
 from tests.durable import ended, interception, prompt
 async def main():
-    async with open_store(sys.argv[1], hash_key=bytes(32), clock=SystemClock(), ids=new_id) as store:
+    async with open_store(sys.argv[1], hash_key=bytes(32), cipher=Sealing(bytes(32)), clock=SystemClock(), ids=new_id) as store:
         recorder = store.recorder
         await recorder.record_interception(interception("kept"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # from here the disk fails a write
@@ -57,7 +60,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def opened(path: Path) -> AbstractAsyncContextManager[Store]:
-    return open_store(path / "aibridge.db", hash_key=bytes(32), clock=SetClock(), ids=new_id)
+    return open_store(path / "aibridge.db", hash_key=bytes(32), cipher=Sealing(bytes(32)), clock=SetClock(), ids=new_id)
 
 
 async def test_what_was_recorded_is_there_after_closing_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -73,7 +76,7 @@ async def test_what_was_recorded_is_there_after_closing_and_nothing_is_left_besi
         ("i", "completed", store.boot_id)
     ]
     assert sorted(os.listdir(tmp_path)) == ["aibridge.db", "aibridge.db.locks"]
-    assert sorted(os.listdir(tmp_path / "aibridge.db.locks")) == ["people.changes", "write"]
+    assert sorted(os.listdir(tmp_path / "aibridge.db.locks")) == ["held.changes", "people.changes", "write"]
     assert rows(store.file, "SELECT ended_at IS NULL FROM aibridge_boots") == [(0,)]
     assert (store.why_unhealthy, store.statistics().lost) == (None, 0)
 

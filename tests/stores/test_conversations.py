@@ -10,11 +10,14 @@ import pytest
 
 from aibridge.errors import RecordingFailed
 from aibridge.ports import ConversationStore
+from aibridge.server.sealing import Sealing
 from aibridge.stores.conversations import MemoryConversationStore
 from aibridge.stores.sqlite import SqliteConversationStore
 from tests.durable import SetClock, recording
 
 pytestmark = pytest.mark.anyio
+
+CIPHER = Sealing(bytes(32))
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -23,7 +26,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield MemoryConversationStore()
     else:
         async with recording(tmp_path) as at_work:
-            with closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock())) as opened:
+            with closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock(), CIPHER)) as opened:
                 yield opened
 
 
@@ -63,8 +66,8 @@ async def test_owning_nothing_changes_nothing(store: ConversationStore) -> None:
 async def test_an_owner_is_durable_and_seen_by_other_processes(tmp_path: Path) -> None:
     async with recording(tmp_path) as at_work:
         with (
-            closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock())) as one,
-            closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock())) as another,
+            closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock(), CIPHER)) as one,
+            closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock(), CIPHER)) as another,
         ):
             assert await another.owner("openai", "resp_1") is None
             await one.own("openai", ["resp_1"], "alice")
@@ -77,7 +80,7 @@ async def test_an_owner_is_durable_and_seen_by_other_processes(tmp_path: Path) -
 
 async def test_an_owner_that_cannot_be_made_durable_is_refused(tmp_path: Path) -> None:
     async with recording(tmp_path) as at_work:
-        store = SqliteConversationStore(at_work.file, at_work.writer, SetClock())
+        store = SqliteConversationStore(at_work.file, at_work.writer, SetClock(), CIPHER)
     with closing(store):
         with pytest.raises(RecordingFailed, match="closed"):
             await store.own("openai", ["resp_1"], "alice")
@@ -88,7 +91,7 @@ async def test_an_owner_that_cannot_be_made_durable_is_refused(tmp_path: Path) -
 
 async def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     async with recording(tmp_path) as at_work:
-        with closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock())) as store:
+        with closing(SqliteConversationStore(at_work.file, at_work.writer, SetClock(), CIPHER)) as store:
             ids = [f"resp_{number}" for number in range(5000)]
             await store.own("openai", ids, "alice")
             for stored in ids:

@@ -218,6 +218,46 @@ stored_ids = Table(
     sqlite_with_rowid=False,
 )
 
+# What clients did not see of their replies, encrypted, and by what it is found again. One row a reply.
+held_turns = Table(
+    "aibridge_held_turns",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("actor_id", Text, nullable=False),
+    Column("provider_name", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("used_at", UtcTime, nullable=False),
+)
+Index("aibridge_held_turns_actor", held_turns.c.actor_id, held_turns.c.used_at)
+Index("aibridge_held_turns_used", held_turns.c.used_at)
+held_anchors = Table(
+    "aibridge_held_anchors",
+    metadata,
+    Column("actor_id", Text, nullable=False),
+    Column("provider_name", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("anchor", Text, nullable=False),
+    Column("held_id", Text, nullable=False),
+    PrimaryKeyConstraint("actor_id", "provider_name", "dialect", "anchor", "held_id", name="aibridge_held_anchors_id"),
+    sqlite_with_rowid=False,
+)
+Index("aibridge_held_anchors_held", held_anchors.c.held_id)
+# Under which id a provider keeps what a client knows by the id of its first turn.
+last_response_ids = Table(
+    "aibridge_last_response_ids",
+    metadata,
+    Column("actor_id", Text, nullable=False),
+    Column("provider_name", Text, nullable=False),
+    Column("first_id", Text, nullable=False),
+    Column("last_id", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("actor_id", "provider_name", "first_id", name="aibridge_last_response_ids_id"),
+    sqlite_with_rowid=False,
+)
+
 users = Table(
     "aibridge_users",
     metadata,

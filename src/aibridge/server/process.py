@@ -32,6 +32,7 @@ from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
 from aibridge.server.http.pressure import Pressure, shed_first
 from aibridge.server.http.serving import HttpServer, serve
+from aibridge.server.sealing import Sealing
 from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
@@ -134,6 +135,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
         open_store(
             configuration.database,
             hash_key=derived_key(plan.secret, "token hashes"),
+            cipher=Sealing(derived_key(plan.secret, "encryption at rest")),
             clock=clock,
             ids=new_id,
             fail=recording.fail,

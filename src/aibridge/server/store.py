@@ -19,7 +19,7 @@ from aibridge.database.files import DatabaseFile, DatabaseUnusable
 from aibridge.database.recovery import recover
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.database.writer import CAPACITY, Statistics, Writer
-from aibridge.ports import Clock, Ids
+from aibridge.ports import Cipher, Clock, Ids
 from aibridge.recorders.rows import Limits
 from aibridge.recorders.sqlite import Content, Fail, SqliteRecorder
 from aibridge.records import AnyRecord
@@ -65,6 +65,7 @@ async def open_store(
     path: str | os.PathLike[str],
     *,
     hash_key: bytes,
+    cipher: Cipher,
     clock: Clock,
     ids: Ids,
     fail: Fail = "closed",
@@ -75,8 +76,8 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """The store at `path`, made or upgraded if need be, with what dead processes left open ended.
 
-    `hash_key` is that of `People`; `fail`, `limits`, `content` and `left_out` are those of `SqliteRecorder`; `capacity`
-    is how many bytes of records may wait for the disk.
+    `hash_key` is that of `People`; `cipher` keeps held turns unreadable; `fail`, `limits`, `content` and `left_out` are
+    those of `SqliteRecorder`; `capacity` is how many bytes of records may wait for the disk.
 
     Raises:
         DatabaseUnusable: the file cannot serve.
@@ -85,7 +86,7 @@ async def open_store(
     writer = Writer(file, clock, capacity=capacity, give_up_content=fail == "usage-only")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_leave, boot, clock)
-        conversations = SqliteConversationStore(file, writer, clock)
+        conversations = SqliteConversationStore(file, writer, clock, cipher)
         stack.callback(conversations.close)
         people = People(file, hash_key=hash_key, clock=clock, ids=ids, note_use=KeyUse(writer, clock))
         stack.callback(people.close)

@@ -1,4 +1,4 @@
-"""Owners of stored ids in the SQLite file: written by the one writer thread, read where they are asked for.
+"""The conversation store in the SQLite file: written by the one writer thread, read where it is asked.
 
 An owner never changes, so what was read once may be remembered; that an id has no owner may change at any moment.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from aibridge.database.files import DatabaseFile
@@ -16,8 +16,10 @@ from aibridge.database.inbox import Entry
 from aibridge.database.moments import as_text
 from aibridge.database.statements import insert
 from aibridge.database.writer import Writer
+from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import RecordingFailed
-from aibridge.ports import Clock
+from aibridge.ports import Cipher, Clock, HeldFor
+from aibridge.stores.held_turns import MOST_HELD, HeldTurns
 
 _OWNED = insert("aibridge_stored_ids", "provider_name stored_id actor_id created_at", rank=1)
 _OWNER = "SELECT actor_id FROM aibridge_stored_ids WHERE provider_name = ? AND stored_id = ?"
@@ -28,13 +30,16 @@ _SIZE = 512  # bytes that an entry holds while it waits, about
 
 
 class SqliteConversationStore:
-    """A `ConversationStore`; `close` it."""
+    """A `ConversationStore`; `close` it. `cipher` makes what is held unreadable; `most_held` is in bytes, for an actor."""
 
-    def __init__(self, file: DatabaseFile, writer: Writer, clock: Clock) -> None:
+    def __init__(
+        self, file: DatabaseFile, writer: Writer, clock: Clock, cipher: Cipher, *, most_held: int = MOST_HELD
+    ) -> None:
         self._file = file
         self._writer = writer
         self._clock = clock
         self._reading = file.reading()
+        self._held = HeldTurns(file, self._reading, writer, clock, cipher, most_held=most_held)
         self._owners: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def own(self, provider_name: str, ids: Sequence[str], actor_id: str) -> None:
@@ -71,5 +76,18 @@ class SqliteConversationStore:
             self._owners.popitem(last=False)
         return self._owners[key]
 
+    def may_hold(self, actor_id: str) -> bool:
+        return self._held.may_hold(actor_id)
+
+    async def hold(self, held_for: HeldFor, reply_id: str, hidden: Hidden) -> None:
+        await self._held.hold(held_for, reply_id, hidden)
+
+    async def held(self, held_for: HeldFor, anchors: Sequence[Anchor]) -> Mapping[Anchor, Sequence[Hidden]]:
+        return await self._held.held(held_for, anchors)
+
+    async def resolved(self, held_for: HeldFor, stored_id: str) -> str:
+        return await self._held.resolved(held_for, stored_id)
+
     def close(self) -> None:
+        self._held.close()
         self._file.close_reading(self._reading)
