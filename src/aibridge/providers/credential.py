@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aibridge.providers.base import Provider
 
 _AUTHORIZATION, _API_KEY = b"authorization", b"x-api-key"
+_NAMES = (_AUTHORIZATION, _API_KEY)
 # With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
 _UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
@@ -58,6 +59,8 @@ def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credenti
 
 
 def _own(provider: Provider, headers: Sequence[Header]) -> Credential | None:
+    if not any(name in _NAMES or name.lower() in _NAMES for name, _ in headers):
+        return None  # the usual case: the only credential was ours
     authorization = _single(headers, _AUTHORIZATION)
     api_key = _single(headers, _API_KEY)
     if provider.type == "anthropic" and api_key:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Literal
+
+_REMEMBERED = 1024  # names; clients and providers use the same few hundred, and one that floods only slows itself
+Leaving = Literal["stays", "leaves", "account", "nominates"]
+
 # RFC 9110 section 7.6.1, with those of RFC 2616 that are still met. `Expect` is one too for us: our server has
 # answered it, and the body is sent whole.
 HOP_BY_HOP = frozenset(
@@ -46,6 +52,26 @@ NEVER_RETURNED = HOP_BY_HOP | {
     b"x-content-type-options",
 }
 NEVER_RETURNED_STARTS = (b"access-control-", b"x-aibridge-")
+
+
+@lru_cache(_REMEMBERED)
+def leaving(name: bytes) -> Leaving:
+    """What becomes of a client's header on the way out: it `stays` here, `leaves`, leaves unless the key is ours
+    (`account`), or stays and `nominates` others (`Connection`).
+    """
+    name = folded(name)
+    if name == b"connection":
+        return "nominates"
+    if name in NEVER_SENT or name.startswith(NEVER_SENT_STARTS):
+        return "stays"
+    return "account" if name in ACCOUNT else "leaves"
+
+
+@lru_cache(_REMEMBERED)
+def returning(name: bytes) -> bytes | None:
+    """The name of a provider's header as the client gets it, in lower case; None for one that it does not get."""
+    read_as = folded(name)
+    return None if read_as in NEVER_RETURNED or read_as.startswith(NEVER_RETURNED_STARTS) else name.lower()
 
 
 def folded(name: bytes) -> bytes:

@@ -13,12 +13,9 @@ from aibridge.actor import Actor
 from aibridge.errors import Header
 from aibridge.providers.credential import Credential
 from aibridge.providers.header_names import (
-    ACCOUNT,
-    NEVER_RETURNED,
-    NEVER_RETURNED_STARTS,
-    NEVER_SENT,
-    NEVER_SENT_STARTS,
     folded,
+    leaving,
+    returning,
 )
 
 if TYPE_CHECKING:
@@ -49,19 +46,15 @@ def upstream_headers(
     the body came in a coding and goes out without it. `own_identity_headers` are those in which a trusted proxy
     names the user.
     """
+    go = ("leaves",) if credential.kind == "centralized" else ("leaves", "account")
+    kept = [header for header in headers if leaving(header[0]) in go]
     unwanted = _nominated(headers)
     unwanted.update(folded(name) for name in own_identity_headers)
     unwanted.update(folded(name.encode("ascii")) for name in provider.send_actor_headers.values())
-    if credential.kind == "centralized":
-        unwanted |= ACCOUNT
     if body_was_encoded:
         unwanted.add(b"content-encoding")
-    unwanted |= NEVER_SENT
-    kept = [
-        header
-        for header in headers
-        if (name := folded(header[0])) not in unwanted and not name.startswith(NEVER_SENT_STARTS)
-    ]
+    if unwanted:
+        kept = [header for header in kept if folded(header[0]) not in unwanted]
     # Answers are read, and relayed to clients that may take no coding at all (Codex): none is asked for.
     kept.append((b"accept-encoding", b"identity"))
     if not bridged:
@@ -77,16 +70,14 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
 
     `length_kept` says that the body goes on unchanged, so that its length may be told.
     """
-    unwanted = _nominated(headers) | NEVER_RETURNED
+    kept = [(name, value) for sent, value in headers if (name := returning(sent)) is not None]
+    unwanted = _nominated(headers)
     if not length_kept:
         unwanted.add(b"content-length")
     if passthrough:
         unwanted.add(SANDBOX[0])
-    kept = [
-        (header[0].lower(), header[1])
-        for header in headers
-        if (name := folded(header[0])) not in unwanted and not name.startswith(NEVER_RETURNED_STARTS)
-    ]
+    if unwanted:
+        kept = [header for header in kept if folded(header[0]) not in unwanted]
     kept.append(NOSNIFF)
     if passthrough:
         kept.append(SANDBOX)
@@ -108,8 +99,8 @@ def is_event_stream(headers: Sequence[Header]) -> bool:
 
 def _nominated(headers: Sequence[Header]) -> set[bytes]:
     """What `Connection` says is for this hop only (RFC 9110 section 7.6.1)."""
-    options = [option for name, value in headers if name.lower() == b"connection" for option in value.split(b",")]
-    return {folded(option.strip()) for option in options}
+    values = [value for name, value in headers if leaving(name) == "nominates"]
+    return {folded(option.strip()) for value in values for option in value.split(b",")} if values else set()
 
 
 def _forwarded(headers: Sequence[Header], kept: Sequence[Header], scope: Mapping[str, Any] | None) -> Iterator[Header]:
