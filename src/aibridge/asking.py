@@ -47,7 +47,13 @@ class Asking:
         request = UpstreamRequest(question.method, url, self._headers(), body, question.purpose)
         first_byte = provider.first_byte_timeout if question.streaming else provider.blocking_first_byte_timeout
         timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
+        if provider.platform is not None:
+            path = question.route.upstream_url_path
+            return provider.platform.open(self._upstream, request, timeouts, path, self._serve)
         return self._upstream.open(request, timeouts)
+
+    def _serve(self, credential: Credential) -> None:
+        self.credential = credential
 
     def _headers(self) -> list[Header]:
         question = self._question

@@ -88,7 +88,8 @@ class Interception:
         self._request: Request = asked.dialect.parse(asked.body)
         credential, self._refusal = self._authorised()
         self.id = ports.ids()
-        request, purpose = self._request, Purpose(self._provider.name, self._request.model, self.id)
+        self._model = self._provider.model_of(self._request.model)
+        request, purpose = self._request, Purpose(self._provider.name, self._model, self.id)
         question = Question(
             route=asked.route,
             identity=asked.identity,
@@ -190,7 +191,7 @@ class Interception:
             id=self.id,
             initiator_id=actor.id,
             metadata=actor.described(),
-            model=request.model,
+            model=self._model,
             provider=provider.type,
             provider_name=provider.name,
             dialect=asked.dialect.name,

@@ -273,6 +273,33 @@ class Upstream(Protocol):
         """Closes what is pooled. Open responses break off."""
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What authenticates one request at a cloud, as headers to be added to it, and nothing changed afterwards.
+
+    `hint` is the mask that records show; `secrets` are values that an answer must not repeat to a client.
+    """
+
+    headers: Sequence[Header] = field(repr=False)
+    hint: str
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+
+class CredentialSource(Protocol):
+    """Finds, keeps and renews the credentials for a cloud, whose keys expire and whose requests are signed."""
+
+    @property
+    def hint(self) -> str:
+        """The mask of the credential that was used last; `...` before there was one."""
+
+    async def proof(self, request: UpstreamRequest) -> Proof:
+        """What proves this very request. Called for each attempt; nearly always at once.
+
+        Raises:
+            UpstreamUnreachable: there is no credential now. The message says what is missing, without secrets.
+        """
+
+
 class Tracing(Protocol):
     """Follows requests as trees of spans: stands before the recorder and the upstream, and around each request.
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aibridge.credentials import Secret
 from aibridge.dialects.base import Dialect
 from aibridge.providers.header_names import FORWARDED, NEVER_SENT, folded
+from aibridge.providers.platform import Platform
 
 ProviderType = Literal["anthropic", "openai", "copilot"]
 UpstreamUser = Literal["id", "username", "email", "hash", "off"]
@@ -26,6 +27,8 @@ Adaptation = Literal[
     "stored_response",  # the first part below the path is a response's id; it has an owner
     "conversations",  # makes a conversation; its id gets an owner
     "conversation",  # the first part below the path is a conversation's id; it has an owner
+    "configured_models",  # the models that the configuration names, or one of them; the provider is not asked
+    "not_there",  # the platform has no such thing; clients are told so at once
 ]
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -86,6 +89,7 @@ class Provider:
     enabled: bool = True
     ask_usage: bool = True  # let chat streams report usage although the client did not ask
     attributed: bool = True  # the provider takes an identifier of the person in the body
+    platform: Platform | None = field(default=None, repr=False)  # the cloud that serves it in its own way
     connect_timeout: float = 10.0
     first_byte_timeout: float = 120.0
     blocking_first_byte_timeout: float = 600.0  # a whole answer is written before its first byte
@@ -104,6 +108,10 @@ class Provider:
             seconds = getattr(self, setting)
             if not (seconds > 0 and math.isfinite(seconds)):
                 raise ValueError(f"{setting} of provider {self.name!r}: a number of seconds above 0")
+
+    def model_of(self, asked: str) -> str:
+        """The model that is asked, and recorded, for the one that a client names."""
+        return asked if self.platform is None else self.platform.model_of(asked)
 
 
 class Settings(TypedDict, total=False):

@@ -30,12 +30,13 @@ class Credential:
     kind: CredentialKind
     hint: str
     header: Header | None = field(repr=False)
+    proved: Sequence[str] = field(default=(), repr=False)  # the secrets behind a signature that stands in its place
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must be found nowhere else: the value, without the scheme before it."""
         if self.header is None:
-            return ()
+            return tuple(self.proved)
         return (_token(self.header[1]).decode("latin-1"),)
 
 
@@ -51,6 +52,8 @@ def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credenti
         if not provider.allow_byok:
             raise Refused(Problem(403, f"provider {provider.name} does not take credentials of your own"))
         return own
+    if provider.platform is not None:
+        return Credential("centralized", provider.platform.credentials.hint, None)
     if provider.key is None:
         raise Refused(Problem(401, _missing(provider), headers=_UNAUTHORIZED))
     key = provider.key.reveal().encode("ascii")

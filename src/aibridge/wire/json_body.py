@@ -119,15 +119,19 @@ class JsonObject:
         pieces.append(text[self._end :])
         return b"".join(pieces)
 
-    def without(self, name: str) -> bytes:
-        """The text without a member and the comma that follows it (or, for the last member, precedes it)."""
-        member = self._members.get(name)
-        if member is None:
-            return self.text
-        before, after = self.text[: member.key], _AFTER_VALUE.match(self.text, member.end)
-        if after is not None and after[1] == b",":
-            return before + self.text[after.end() :]
-        return before.rstrip(b" \t\n\r").removesuffix(b",") + self.text[member.end :]
+    def without(self, *names: str) -> bytes:
+        """The text without these members, each with the comma that follows it (or, for the last member, precedes it)."""
+        text, position = self.text, 0
+        pieces: list[bytes] = []
+        for member in sorted(self._members[name] for name in names if name in self._members):
+            pieces.append(text[position : member.key])
+            position = member.end
+            after = _AFTER_VALUE.match(text, position)
+            if after is not None and after[1] == b",":
+                position = after.end()
+            else:
+                pieces = [b"".join(pieces).rstrip(b" \t\n\r").removesuffix(b",")]
+        return b"".join([*pieces, text[position:]]) if position else text
 
 
 def with_whole_surrogates(text: bytes) -> bytes:
