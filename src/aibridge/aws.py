@@ -196,7 +196,7 @@ def _said(options: Mapping[str, str | None]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: BaseException) -> str:
     if isinstance(error, _NoneFound):
         return "no AWS credentials were found in the environment, the shared files, the container or the instance"
     if isinstance(error, ClientError):

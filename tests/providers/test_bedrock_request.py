@@ -17,11 +17,15 @@ from aibridge.errors import Header, InvalidRequest
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.providers.bedrock import bedrock
 from aibridge.providers.bedrock_features import BETA_FLAGS, DROPPED_FIELDS
+from aibridge.providers.credential import Credential
 from tests.fakes.cloud import PlainProof
 from tests.fakes.journal import Journal
 from tests.fakes.upstream import Scripted, ScriptedUpstream
 
-MODELS = {"model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "small_fast_model": "anthropic.claude-haiku-4-5"}
+MODELS: dict[str, Any] = {
+    "model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "small_fast_model": "anthropic.claude-haiku-4-5",
+}
 
 
 def sent(body: bytes | dict[str, Any], headers: Sequence[Header] = (), **settings: Any) -> UpstreamRequest:
@@ -178,7 +182,7 @@ def test_the_effort_goes_where_it_is_taken(model: str, flags: bytes, effort: str
 
 
 def test_context_management_needs_its_flag() -> None:
-    asked = {"context_management": {"edits": []}}
+    asked: dict[str, Any] = {"context_management": {"edits": []}}
     flag = [(b"anthropic-beta", b"context-management-2025-06-27")]
 
     assert body_of(asked, flag)["context_management"] == {"edits": []}
@@ -262,7 +266,7 @@ PARTNER = "APN_1.1%2Fpc_1a2b3c4d%24"
     ],
 )
 def test_the_partner_is_named_behind_the_clients_program(
-    said: bytes | None, ids: dict[str, str], goes: str | None
+    said: bytes | None, ids: dict[str, Any], goes: str | None
 ) -> None:
     headers = [] if said is None else [(b"user-agent", said)]
     request = sent({}, headers, **MODELS, **ids)
@@ -315,7 +319,7 @@ def test_proof_is_made_for_what_is_sent_and_for_nothing_else() -> None:
     assert provider.platform is not None
     body = b'{"model":"claude-haiku"}'
     request = UpstreamRequest("POST", f"{provider.base_url}/v1/messages", [], body)
-    served = []
+    served: list[Credential] = []
 
     async def asked() -> bytes:
         assert provider.platform is not None
