@@ -191,6 +191,42 @@ class Toolbox(Protocol):
         """Runs `call`. The caller bounds the time, and cancels to give up."""
 
 
+class ToolboxObserver(Protocol):
+    """Watches servers of injected tools. The same rule as for `Observer`: quick, and nothing is raised."""
+
+    def reached(self, server: str, *, up: bool) -> None:
+        """A server that could not be reached can be now, or the other way round; also the first time."""
+
+    def sessions(self, server: str, count: int) -> None:
+        """So many connections to it are open, or being opened."""
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """A call is over: it `completed`, `failed`, or was `cancelled` by whoever had asked for it."""
+
+    def changed(self, server: str) -> None:
+        """The definition of one of its tools is not the one that was first seen."""
+
+
+class Pins(Protocol):
+    """Knows the definitions that tools were first seen with. Definitions are told by their fingerprints."""
+
+    async def changed(self, server: str, definitions: Mapping[str, str]) -> frozenset[str]:
+        """Which of a server's tools (name to fingerprint) are not as they were first seen, or accepted since.
+
+        What was never seen is accepted as it is.
+
+        Raises:
+            RecordingFailed: nobody can say.
+        """
+
+    async def accept(self, server: str, tool: str | None = None) -> list[str]:
+        """Accepts the changed definition of a tool, or of all of a server's, as it was last seen; their names.
+
+        Raises:
+            RecordingFailed: it was not.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Purpose:
     """What a request to a provider is for, for those who watch the way out. Passthrough knows no model and no id."""

@@ -30,3 +30,20 @@ class Unobserved:
 
 
 UNOBSERVED = Unobserved()
+
+
+class UnobservedToolbox:
+    """A `ToolboxObserver` that notes nothing."""
+
+    __slots__ = ()
+
+    def reached(self, server: str, *, up: bool) -> None: ...
+
+    def sessions(self, server: str, count: int) -> None: ...
+
+    def called(self, server: str, outcome: str, seconds: float) -> None: ...
+
+    def changed(self, server: str) -> None: ...
+
+
+UNOBSERVED_TOOLBOX = UnobservedToolbox()

@@ -1,0 +1,158 @@
+"""What this process knows of one server, whoever asks: how it was reached, whether it is out, what it offers, its status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import mcp_types as types
+import msgspec
+
+from aibridge.errors import RecordingFailed
+from aibridge.mcp.connection import Reached
+from aibridge.mcp.offers import Offer, Offers, Unlistable, offered
+from aibridge.mcp.outages import Outage
+from aibridge.mcp.servers import McpServer
+from aibridge.mcp.troubles import Unavailable
+from aibridge.ports import Clock, Pins, ToolboxObserver
+
+_CHANGED = "its definition has changed since it was first seen"
+_log = logging.getLogger(__name__)
+
+
+class LeftOutTool(msgspec.Struct, frozen=True):
+    """A tool that nobody is offered, and why."""
+
+    name: str
+    why: str
+
+
+class OfferedTool(msgspec.Struct, frozen=True):
+    """A tool as models know it (`id`) and as the server does (`name`)."""
+
+    id: str
+    name: str
+    description: str
+
+
+class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one server does, in this process. Lists are those that were read last, whoever asked."""
+
+    name: str
+    url: str | None
+    transport: str
+    auth: str
+    groups: tuple[str, ...]
+    pin: str
+    state: str  # unused, up, down
+    protocol_version: str | None
+    since: datetime | None  # of the state
+    sessions: int
+    last_error: str | None
+    last_error_at: datetime | None
+    tools: tuple[OfferedTool, ...]
+    left_out: tuple[LeftOutTool, ...]
+    changed: tuple[str, ...]  # tools whose definition is not the one that was first seen
+
+
+class KnownServer:
+    """`chance` gives numbers from 0 to 1."""
+
+    def __init__(
+        self, server: McpServer, pins: Pins, observer: ToolboxObserver, clock: Clock, chance: Callable[[], float]
+    ) -> None:
+        self.server = server
+        self.outage = Outage(clock.monotonic, chance)
+        self.reached_by: Reached | None = None
+        self._pins = pins
+        self._observer = observer
+        self._clock = clock
+        self._offers = Offers()
+        self._offer: Offer | None = None
+        self._changed: frozenset[str] = frozenset()
+        self._reported: set[str] = set()
+        self._up: bool | None = None
+        self._since: datetime | None = None
+        self._error: tuple[str, datetime] | None = None
+        self._sessions = 0
+
+    async def read(self, reached: Reached, tools: Sequence[types.Tool]) -> Offer:
+        """A list came: what is offered of it.
+
+        Raises:
+            Unlistable: nothing.
+        """
+        offer = offered(self.server, tools)
+        try:
+            changed = await self._pins.changed(self.server.name, offer.definitions)
+        except RecordingFailed:
+            if self.server.pin == "strict":
+                raise Unlistable("nobody can say at the moment whether its tools have changed") from None
+            changed = frozenset()
+        self._report({name: offer.definitions[name] for name in changed})
+        if self.server.pin == "strict":
+            offer = offer.without(changed, _CHANGED)
+        self._offer = self._offers.one(offer)
+        self._changed = changed
+        self.reached_by = reached
+        self.outage.worked()
+        self._is_up(up=True)
+        return self._offer
+
+    def failed(self, why: Unavailable) -> None:
+        """A connection could not be made, or broke."""
+        self._error = (str(why), self._clock.now())
+        if why.personal:
+            return
+        self.reached_by = None
+        self.outage.failed()
+        self._is_up(up=False)
+
+    def opened(self) -> None:
+        self._sessions += 1
+        self._observer.sessions(self.server.name, self._sessions)
+
+    def closed(self) -> None:
+        self._sessions -= 1
+        self._observer.sessions(self.server.name, self._sessions)
+
+    def _is_up(self, *, up: bool) -> None:
+        if up is self._up:
+            return
+        self._up, self._since = up, self._clock.now()
+        self._observer.reached(self.server.name, up=up)
+        told: dict[str, object] = {"server": self.server.name}
+        if up:
+            _log.info("an MCP server is up", extra=told)
+        else:
+            _log.warning("an MCP server is down", extra={**told, "why": self._error[0] if self._error else ""})
+
+    def _report(self, changed: dict[str, str]) -> None:
+        for name, definition in changed.items():
+            if definition not in self._reported:  # once, not with each person who sees it
+                self._reported.add(definition)
+                self._observer.changed(self.server.name)
+                action = "withdrawn" if self.server.pin == "strict" else "offered all the same"
+                told = {"server": self.server.name, "tool": name, "action": action}
+                _log.warning("the definition of an MCP tool has changed", extra=told)
+
+    def status(self) -> ServerStatus:
+        offer, server = self._offer, self.server
+        return ServerStatus(
+            name=server.name,
+            url=server.shown_url,
+            transport=self.reached_by.kind if self.reached_by else server.transport,
+            auth=server.auth,
+            groups=server.groups,
+            pin=server.pin,
+            state={None: "unused", True: "up", False: "down"}[self._up],
+            protocol_version=self.reached_by.protocol_version if self.reached_by else None,
+            since=self._since,
+            sessions=self._sessions,
+            last_error=self._error[0] if self._error else None,
+            last_error_at=self._error[1] if self._error else None,
+            tools=tuple(OfferedTool(t.id, t.name, t.description) for t in offer.tools) if offer else (),
+            left_out=tuple(LeftOutTool(each.name, each.why) for each in offer.left_out) if offer else (),
+            changed=tuple(sorted(self._changed)),
+        )

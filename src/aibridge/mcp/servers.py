@@ -1,0 +1,127 @@
+"""One configured MCP server as a value, and which of its tools are offered. What is wrong with it is said when it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from aibridge.actor import Actor
+from aibridge.credentials import Secret
+from aibridge.egress import check_url
+
+Transport = Literal["auto", "streamable_http", "sse", "stdio"]
+Auth = Literal["none", "token", "caller", "oauth"]
+Pin = Literal["report", "strict"]
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "connection", "cookie"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServer:
+    """A server whose tools are offered to models.
+
+    Args:
+        name: the middle of the tools' ids; lower-case letters, digits and single hyphens.
+        url: where it is (all transports but stdio).
+        command: the program with its arguments (stdio).
+        env: variables for the program, beside a few harmless ones of ours (stdio).
+        transport: `auto` speaks streamable HTTP, and the older SSE to servers that only know that.
+        allow_tools, deny_tools: patterns that are searched for in the server's own names; deny beats allow.
+        auth: how it knows who asks: `none`, `token` (one for all), `caller` or `oauth`.
+        token: what `Authorization: Bearer` carries with `token`.
+        headers: sent with each request.
+        groups: whose members are offered its tools; empty: everybody.
+        pin: what happens to a tool whose definition has changed: it is `report`ed, or withdrawn too (`strict`).
+        announce_login: whether models of people who are not logged in are told so (`oauth`).
+        allow_private: whether it may be on a private address or on this machine, also without TLS.
+
+    Raises:
+        ValueError: a field cannot be; the text begins with the field's name.
+    """
+
+    name: str
+    url: str | None = field(default=None, repr=False)  # people put keys into both
+    command: tuple[str, ...] = field(default=(), repr=False)
+    env: Mapping[str, Secret] = field(default_factory=dict)
+    transport: Transport = "auto"
+    allow_tools: str | None = None
+    deny_tools: str | None = None
+    auth: Auth = "none"
+    token: Secret | None = None
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    pin: Pin = "report"
+    announce_login: bool = False
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError("name: must be lower-case letters, digits and single hyphens between them")
+        for kind, value, among in (
+            ("transport", self.transport, Transport),
+            ("auth", self.auth, Auth),
+            ("pin", self.pin, Pin),
+        ):
+            if value not in get_args(among):
+                raise ValueError(f"{kind}: must be one of {', '.join(get_args(among))}")
+        if (self.url is None) == (not self.command):
+            raise ValueError("url: either a url or a command must be given, and not both")
+        if self.url is None:
+            self._check_local()
+        else:
+            self._check_remote(self.url)
+        for name in ("allow_tools", "deny_tools"):
+            try:
+                re.compile(getattr(self, name) or "")
+            except re.error as error:
+                raise ValueError(f"{name}: is no pattern ({error})") from None
+
+    def _check_local(self) -> None:
+        if self.transport not in ("auto", "stdio"):
+            raise ValueError("transport: a command is spoken to over stdio")
+        if self.auth != "none" or self.token is not None or self.headers:
+            raise ValueError("auth: a command gets its credentials by env")
+
+    def _check_remote(self, url: str) -> None:
+        if self.transport == "stdio":
+            raise ValueError("transport: stdio needs a command")
+        if self.env:
+            raise ValueError("env: is for a command")
+        try:
+            check_url(url, allow_private=self.allow_private)
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
+        if self.auth == "token" and self.token is None and not self.headers:
+            raise ValueError("token: is required (or headers)")
+        if self.auth != "token" and self.token is not None:
+            raise ValueError('token: is for auth = "token"')
+        for header in self.headers:
+            if not _HEADER.fullmatch(header) or header.lower() in _OURS or header.lower().startswith("mcp-"):
+                raise ValueError(f"headers: {header[:40]} cannot be set")
+            if header.lower() == "authorization" and self.auth != "none" and self.token is not None:
+                raise ValueError("headers: the token is sent as Authorization")
+
+    @property
+    def shown_url(self) -> str | None:
+        """Its URL without what may be secret in it; None: a process of this machine."""
+        if self.url is None:
+            return None
+        parts = urlsplit(self.url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def is_offered_to(self, actor: Actor) -> bool:
+        return not self.groups or not set(self.groups).isdisjoint(actor.groups)
+
+    def why_not(self, tool: str) -> str | None:
+        """Why the tool of that name is not offered; None: it is."""
+        if self.deny_tools is not None and re.search(self.deny_tools, tool):
+            return "denied by deny_tools"
+        if self.allow_tools is not None and not re.search(self.allow_tools, tool):
+            return "not allowed by allow_tools"
+        return None

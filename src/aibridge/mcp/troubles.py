@@ -1,0 +1,69 @@
+"""What goes wrong with servers, in words: for models, for the status, for log lines. No secret and no payload is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from pydantic import ValidationError
+
+from aibridge.mcp import answers
+from aibridge.mcp.authorization import NotAuthorized
+from aibridge.mcp.offers import Unlistable
+
+_LONGEST = 200  # characters of what a server says
+_WORDS = {CONNECTION_CLOSED: "the connection ended", REQUEST_TIMEOUT: "it did not answer in time"}
+
+
+class Unavailable(Exception):
+    """A server cannot be asked now. The text says why, in words for a model."""
+
+    def __init__(self, why: str, *, personal: bool = False) -> None:
+        super().__init__(why)
+        self.personal = personal  # it is this actor who is refused; others may not be
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What ended a connection, or kept it from being made."""
+    for inner in _innermost(error):
+        if isinstance(inner, MCPError) and inner.code == answers.NOT_AUTHORIZED:
+            return Unavailable(inner.message, personal=True)
+        if isinstance(inner, NotAuthorized):
+            return Unavailable(str(inner), personal=True)
+    return Unavailable(in_words(next(_innermost(error))))
+
+
+def in_words(error: BaseException) -> str:
+    match error:
+        case MCPError():
+            return _WORDS.get(error.code) or shortened(error.message) or "it answered with an error"
+        case Unavailable() | Unlistable():
+            return str(error)
+        case ValidationError():
+            return "its answer is not valid MCP"
+        case httpx2.HTTPStatusError():
+            return f"the server answered {error.response.status_code}"
+        case httpx2.TransportError():
+            return "no connection"
+        case TimeoutError():
+            return "it did not answer in time"
+        case OSError():
+            return f"it cannot be started ({error.strerror})"
+    return f"{type(error).__name__} in the MCP client"
+
+
+def shortened(text: str) -> str:
+    """A line of a server's, for a line of ours."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: _LONGEST * 4]).split())
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
+
+
+def _innermost(error: BaseException) -> Iterator[BaseException]:
+    """Task groups wrap what went wrong, each once more."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _innermost(inner)
+    else:
+        yield error
