@@ -21,7 +21,7 @@ _REASONING = ("reasoning_content", "reasoning", "reasoning_text")
 class Completion:
     """What a completion object says."""
 
-    answer: WholeAnswer  # as it is without injected tools: all calls are the client's
+    answer: WholeAnswer
     calls: Sequence[Called] = ()
     usage: Mapping[str, Any] = field(default_factory=dict)
 
@@ -31,8 +31,8 @@ def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
     return read_completion(body, stored=stored).answer
 
 
-def read_completion(body: bytes, *, stored: bool) -> Completion:
-    """The same with what it was read from."""
+def read_completion(body: bytes, *, stored: bool, ours_apart: bool = False) -> Completion:
+    """The same with all calls and the usage; calls of ours may be told by somebody else."""
     completion = mapping(decoded(body))
     choices, error = completion.get("choices"), completion.get("error")
     if not error and not isinstance(choices, list):
@@ -49,7 +49,7 @@ def read_completion(body: bytes, *, stored: bool) -> Completion:
             facts.append(Thought(content=content, source="reasoning"))
         pieces.add(number, message, whole=True)
     calls = pieces.take()
-    facts += (call.use(response_id) for call in calls)
+    facts += (call.use(response_id) for call in calls if not (ours_apart and call.ours))
     if usage := mapping(completion.get("usage")):
         facts.append(token_usage(usage, response_id, tier=completion.get("service_tier"), partial=bool(error)))
     turn = Turn(outcome="complete", response_id=response_id)

@@ -15,6 +15,7 @@ from typing import Any
 from aibridge.dialects.base import ToolUse
 from aibridge.dialects.calls import is_ours
 from aibridge.dialects.reading import Kept, mapping, text, tool_input
+from aibridge.tools import PREFIX
 
 _LEGACY = "function_call"
 
@@ -23,6 +24,7 @@ _LEGACY = "function_call"
 class Called:
     """One call, put together. `written` is what the model wrote for the tool, as far as it came."""
 
+    number: int
     id: str | None
     name: str
     written: str
@@ -32,6 +34,11 @@ class Called:
     @property
     def ours(self) -> bool:
         return not self.legacy and is_ours(self.name)
+
+    @property
+    def answered_as(self) -> str:
+        """The id under which the call is answered: servers that give none get one."""
+        return self.id or f"call_{self.number}"
 
     def use(self, response_id: str | None) -> ToolUse:
         given = (self.written if self.written.strip() else None) if self.custom else tool_input(self.written)
@@ -45,6 +52,7 @@ class _Call:
     name: str
     custom: bool
     legacy: bool
+    index: int | None
     has_input: bool = False
 
 
@@ -70,14 +78,23 @@ class Calls:
             numbers.append(self._add_piece(choice, _LEGACY, {"function": legacy}))
         return numbers
 
-    def name(self, number: int) -> str:
-        """What is known of a call's name."""
-        return self._calls[number].name
+    def is_ours(self, number: int) -> bool | None:
+        """Whether a call is of an injected tool; None while too little of its name has come."""
+        call = self._calls[number]
+        if call.legacy or (call.has_input and call.name and not is_ours(call.name)):
+            return False
+        return True if is_ours(call.name) else None if PREFIX.startswith(call.name) else False
+
+    def ours_before(self, number: int) -> int:
+        """How many calls of ours have a lower index in the same choice."""
+        call = self._calls[number]
+        ours = (one for one in self._calls if one.choice == call.choice and is_ours(one.name) and not one.legacy)
+        return len({one.index for one in ours if one.index is not None and one.index < (call.index or 0)})
 
     def take(self) -> list[Called]:
         """The calls, which are forgotten."""
         called = [
-            Called(call.id, call.name, self._kept.take(number), call.custom, call.legacy)
+            Called(number, call.id, call.name, self._kept.take(number), call.custom, call.legacy)
             for number, call in enumerate(self._calls)
             if call.id or call.name or call.has_input
         ]
@@ -109,7 +126,8 @@ class Calls:
         number = self._at.get(at, -1)
         if number < 0 or _begins(self._calls[number], call_id, name):
             self._at[at] = number = len(self._calls)
-            self._calls.append(_Call(choice, None, "", custom=False, legacy=place == _LEGACY))
+            given = index if isinstance(index, int) else None
+            self._calls.append(_Call(choice, None, "", custom=False, legacy=place == _LEGACY, index=given))
         return number
 
 

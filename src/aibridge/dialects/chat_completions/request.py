@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
 import msgspec
 
-from aibridge.dialects.base import Reply
+from aibridge.dialects.base import Reply, Turn
+from aibridge.dialects.calls import refuse_our_prefix
 from aibridge.dialects.chat_completions.blocking import read_body
 from aibridge.dialects.chat_completions.errors import error_event
+from aibridge.dialects.chat_completions.looping_stream import LoopingStream
+from aibridge.dialects.chat_completions.looping_whole import LoopingWhole
+from aibridge.dialects.chat_completions.offering import brings_servers, client_tools, offered, wants_json
+from aibridge.dialects.chat_completions.so_far import ReplySoFar, result_messages
+from aibridge.dialects.chat_completions.splicing import readable_array
 from aibridge.dialects.chat_completions.stream import ChatReader
 from aibridge.dialects.prompt import last_message, own_words
 from aibridge.dialects.reading import mapping, referenced_ids, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
+from aibridge.dialects.turns import Anchor, Hidden, LoopingReply
 from aibridge.errors import InvalidRequest
+from aibridge.tools import ToolResult, Toolset
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
 _UNIQUE = frozenset(
     {"model", "stream", "stream_options", "messages", "user", "safety_identifier", "store", "tools", "tool_choice"}
+    | {"functions", "mcp_servers"}
 )
 # Where ids of uploaded files stand, and where anything at all may stand (schemas of tools and of answers).
 _REFERENCES = ("file_id",)
@@ -40,6 +49,7 @@ class ChatRequest:
     _last: Mapping[str, Any] = field(repr=False)  # the last message that is not an aside
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     _asks_usage: bool = field(default=False, repr=False)  # we do, not the client
+    offers: bool = False
 
     @property
     def background(self) -> bool:
@@ -92,13 +102,53 @@ class ChatRequest:
             return self  # no object: the provider says what is wrong with it
         return replace(self, _edits={**self._edits, "stream_options": options}, _asks_usage=True)
 
+    @property
+    def client_tools(self) -> Sequence[str]:
+        return client_tools(self._object)
+
+    @property
+    def brings_servers(self) -> bool:
+        return brings_servers(self._object)
+
+    def offering(self, toolset: Toolset) -> Self:
+        refuse_our_prefix(self.client_tools)
+        tools = offered(self._object, toolset)
+        return self if tools is None else replace(self, _edits={**self._edits, "tools": tools}, offers=True)
+
+    @property
+    def anchors(self) -> Sequence[Anchor]:
+        return ()
+
+    def recalling(self, _hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
+        return self
+
+    def renamed(self, _upstream_id: str) -> Self:
+        return self  # chat goes on from its history, not from an id
+
+    def continued(self, turn: Turn, results: Sequence[ToolResult], *, last: bool = False) -> Self:
+        messages = readable_array(self._edits.get("messages") or self._object.raw("messages"))
+        further = b",".join((turn.said, *result_messages(turn, results)))
+        edits = {**self._edits, "messages": messages.inserting({len(messages): further})}
+        if last:
+            edits["tool_choice"] = b'"none"'
+        return replace(self, _edits=edits)
+
     def body(self) -> bytes:
         return self._object.with_members(self._edits) if self._edits else self._object.text
 
     def reply(self, *, stream: bool) -> Reply:
+        if self.offers:
+            return self._looping_reply(stream=stream)
         if stream:
             return StreamedReply(ChatReader(hides_usage=self._asks_usage, stored=self.stores), error_event)
         return WholeReply(partial(read_body, stored=self.stores))
+
+    def _looping_reply(self, *, stream: bool) -> LoopingReply:
+        after = str
+        so_far = ReplySoFar(after, is_json=wants_json(self._object), whole=not stream)
+        if stream:
+            return LoopingStream(so_far, hides_usage=self._asks_usage, stored=self.stores)
+        return LoopingWhole(so_far, stored=self.stores)
 
 
 def parse(body: bytes) -> ChatRequest:
