@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aibridge import providers as providers
     from aibridge.actor import Actor as Actor
     from aibridge.actor import set_actor as set_actor
+    from aibridge.asking import ProviderStates as ProviderStates
+    from aibridge.breaker import BreakerSettings as BreakerSettings
     from aibridge.bridge import RequestBridge as RequestBridge
     from aibridge.bridge import ScopeAuthenticator as ScopeAuthenticator
     from aibridge.credentials import Secret as Secret
@@ -44,6 +46,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "aibridge.actor": ("Actor", "set_actor"),
+    "aibridge.asking": ("ProviderStates",),
+    "aibridge.breaker": ("BreakerSettings",),
     "aibridge.bridge": ("RequestBridge", "ScopeAuthenticator"),
     "aibridge.credentials": ("Secret",),
     "aibridge.errors": ("Problem", "RecordingFailed", "Refused"),

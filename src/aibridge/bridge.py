@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,10 +18,10 @@ from typing import Any, Literal, Self
 
 from aibridge import failures
 from aibridge.actor import actor_of
+from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect
-from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
 from aibridge.interceptor import Asked, Interception, Ports
@@ -34,6 +35,7 @@ from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
 from aibridge.stores.conversations import MemoryConversationStore
 from aibridge.unobserved import UNOBSERVED
 from aibridge.upstream import HttpUpstream
+from aibridge.websockets import refuse_websocket
 
 MAX_BODY = 32 * 1024 * 1024
 _LOG = logging.getLogger("aibridge")
@@ -73,6 +75,7 @@ class RequestBridge:
         on_disconnect: when a client hangs up, `cancel` the upstream, or `drain` it for exact usage.
         drain_reading: how long `drain` reads on, in seconds.
         closing: how long leaving the block waits for what it has ended, before it cancels it, in seconds.
+        states: what is known of keys and circuits; a host that makes a new bridge hands the old one's on.
         fail: `closed` answers 503 when a record cannot be kept, `usage-only` does without content, `open` serves on.
 
     Raises:
@@ -89,6 +92,7 @@ class RequestBridge:
         conversations: ConversationStore | None = None,
         observer: Observer = UNOBSERVED,
         tracing: Tracing | None = None,
+        states: ProviderStates | None = None,
         clock: Clock | None = None,
         ids: Ids = new_id,
         attribution_key: bytes | None = None,
@@ -106,15 +110,21 @@ class RequestBridge:
         self._tracing = tracing
         if tracing is not None:
             self._upstream, recorder = tracing.asking(self._upstream), tracing.recording(recorder)
+        clock = clock or SystemClock()
+        self.states = states or ProviderStates()
+        """What is known of the providers from the requests before."""
+        around = Surroundings(clock=clock, observer=observer, randomness=random.random, pause=asyncio.sleep)
+        self.states.adopt(providers, around)
         self._ports = Ports(
             upstream=self._upstream,
             recorder=recorder,
             conversations=conversations or MemoryConversationStore(),
-            clock=clock or SystemClock(),
+            clock=clock,
             ids=ids,
             scrubber=Scrubber(_secrets(providers)),
             attribution_key=attribution_key or secrets.token_bytes(32),
             observer=observer,
+            states=self.states,
             fail=fail,
         )
         self._max_body = max_body
@@ -189,7 +199,7 @@ class RequestBridge:
             case "http":
                 await self._http(scope, receive, ReplyWriter(send, scope.get("extensions")))
             case "websocket":
-                await _refuse_websocket(scope, receive, send)
+                await refuse_websocket(scope, receive, send)
             case "lifespan":
                 await self._lifespan(receive, send)
             case kind:
@@ -282,6 +292,7 @@ class RequestBridge:
                     upstream=self._upstream,
                     conversations=self._ports.conversations,
                     scrubber=self._ports.scrubber,
+                    states=self.states,
                 )
         except Interrupted as interrupted:
             if interrupted.reason == "gateway_aborted":
@@ -374,17 +385,4 @@ class _Run:
 
 
 def _secrets(providers: Sequence[Provider]) -> Iterable[str]:
-    return (provider.key.reveal() for provider in providers if provider.key is not None)
-
-
-async def _refuse_websocket(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-    """No WebSocket mode. 426 on Responses routes makes Codex fall back to POST at once; elsewhere 501."""
-    await receive()
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    status = 426 if scope["path"].rstrip("/").endswith("/responses") else 501
-    body = CHAT_COMPLETIONS.error_body(Problem(status, "WebSocket connections are not supported; use POST"), None)
-    headers = [(b"content-type", b"application/json"), NOSNIFF, (b"content-length", str(len(body)).encode())]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
+    return (key.reveal() for provider in providers for key in provider.keys)

@@ -64,6 +64,14 @@ class UpstreamStalled(UpstreamFailure):
     """Nothing came for longer than the provider's deadline (before or after the first byte)."""
 
 
+class KeysExhausted(UpstreamFailure):
+    """Every central key rests: the provider limits or refuses each of them. `problem` says so to the client."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
 class AnswerBroken(Exception):
     """An answer that has begun cannot be completed, and its format has no words for that.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from aibridge.errors import Problem, UpstreamFailure, UpstreamStalled
+from aibridge.errors import KeysExhausted, Problem, UpstreamFailure, UpstreamStalled
 from aibridge.records import State
 
 
@@ -27,6 +27,9 @@ def rejected(problem: Problem) -> Failure:
 
 
 def upstream_failure(error: UpstreamFailure) -> Failure:
+    if isinstance(error, KeysExhausted):
+        kind = "rate_limit_error" if error.problem.status == 429 else "authentication_error"
+        return Failure("upstream_error", error.problem, kind)
     if isinstance(error, UpstreamStalled):
         return Failure("upstream_stalled", Problem(504, str(error)), "timeout")
     return Failure("upstream_error", Problem(502, str(error)), "connection_error")

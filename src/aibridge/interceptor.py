@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from aibridge import client_apps, failures
 from aibridge.adapted import check_owner
-from aibridge.asking import Asking, Question
+from aibridge.asking import Asking, ProviderStates, Question
 from aibridge.attribution import identifier
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect, Fact, Reply, Request, StoredIds, Turn
@@ -58,6 +58,7 @@ class Ports:
     scrubber: Scrubber
     attribution_key: bytes = field(repr=False)
     observer: Observer = UNOBSERVED
+    states: ProviderStates | None = None
     fail: Fail = "closed"
     recording_deadline: float = 5.0  # seconds that the provider, or the last event, waits for its record
 
@@ -98,7 +99,7 @@ class Interception:
             streaming=request.streaming,
             body_was_encoded=asked.body_was_encoded,
         )
-        self._asking = Asking(ports.upstream, question, credential)
+        self._asking = Asking(ports.upstream, question, credential, ports.states)
         self._log = InterceptionLog(
             ports.recorder,
             ports.clock,
@@ -259,6 +260,7 @@ class Interception:
         writer, status = self._writer, response.status
         state: State = "client_gone" if writer.gone else "completed"
         if turn.outcome == "failed":
+            self._asking.failed(turn)
             message = self._scrubbed(turn.error_message)
             kept = await self._end("upstream_error", turn.error_type or "error", message, status=status)
         else:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aibridge.adapted import checked, creates, owned
-from aibridge.asking import Asking, Question
+from aibridge.asking import Asking, ProviderStates, Question
 from aibridge.configured_models import answer_of_ours
 from aibridge.credentials import Scrubber
-from aibridge.errors import AnswerBroken, Header, Problem, Refused, UpstreamFailure, UpstreamStalled
+from aibridge.errors import AnswerBroken, Header, KeysExhausted, Problem, Refused, UpstreamFailure, UpstreamStalled
 from aibridge.ports import ConversationStore, Identity, Purpose, Upstream, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import NOSNIFF, SANDBOX, client_headers
@@ -44,6 +44,7 @@ async def pass_through(
     upstream: Upstream,
     conversations: ConversationStore,
     scrubber: Scrubber,
+    states: ProviderStates | None = None,
 ) -> None:
     """Relays one request. Raises Refused before the answer has begun, AnswerBroken after."""
     if (own := answer_of_ours(asked.route)) is not None:
@@ -61,13 +62,15 @@ async def pass_through(
         body_was_encoded=asked.body_was_encoded,
         scope=asked.scope,
     )
-    asking = Asking(upstream, question, credential)
+    asking = Asking(upstream, question, credential, states)
     try:
         async with asking.turn(asked.body) as response:
             await _answer(asked, response, writer, asking.credential, conversations, scrubber)
     except UpstreamFailure as error:
         if writer.status is not None:
             raise AnswerBroken(str(error)) from None
+        if isinstance(error, KeysExhausted):
+            raise Refused(error.problem) from None
         raise Refused(Problem(504 if isinstance(error, UpstreamStalled) else 502, str(error))) from None
 
 

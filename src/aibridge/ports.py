@@ -17,6 +17,7 @@ from aibridge.actor import Actor
 from aibridge.dialects.base import DialectName
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import Header
+from aibridge.notices import Notice
 from aibridge.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -123,6 +124,9 @@ class Observer(Protocol):
 
     def refused(self, provider_name: str | None, route: str | None, status: int) -> None:
         """A request was answered with an error of ours and left no record. None: it named no route."""
+
+    def noticed(self, notice: Notice) -> None:
+        """Something became known of a provider: a circuit, a key, a retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,8 @@ class Purpose:
     provider_name: str
     model: str | None = None
     interception_id: str | None = None
+    attempt: int = 0
+    """How often the same was asked before: with another key, or again after a failure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aibridge.notices import Notice
 from aibridge.ports import Observation
 from aibridge.records import InterceptionRecord
 
@@ -17,6 +18,8 @@ class Unobserved:
     def passing(self, provider_name: str, route: str, method: str) -> None: ...
 
     def refused(self, provider_name: str | None, route: str | None, status: int) -> None: ...
+
+    def noticed(self, notice: Notice) -> None: ...
 
     def asked(self) -> None: ...
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from aibridge import providers
 from aibridge.actor import Actor
+from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.credentials import Scrubber
 from aibridge.errors import Header, RecordingFailed
 from aibridge.interceptor import Asked, Interception, Ports
@@ -19,6 +20,7 @@ from tests.exchanges import Exchange
 from tests.fakes.client import Client
 from tests.fakes.clock import CountingIds, FakeClock
 from tests.fakes.journal import Journal
+from tests.fakes.observer import NotingObserver
 from tests.fakes.recorder import ScriptedRecorder
 from tests.fakes.upstream import JSON, Scripted, ScriptedUpstream, Step
 
@@ -59,6 +61,22 @@ class Stage:
         self.conversations = JournalConversations(self.journal)
         self.client = Client(self.journal)
         self.clock = FakeClock()
+        self.ids = CountingIds()
+        self.observer = NotingObserver()
+        self.pauses: list[float] = []
+        self.states = ProviderStates()
+        around = Surroundings(clock=self.clock, observer=self.observer, randomness=lambda: 0.0, pause=self._pause)
+        self.states.adopt([self.provider], around)
+        self.interruption = Interruption()
+        self.writer = ReplyWriter(self.client.send)
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.clock.passed += seconds
+
+    def next_client(self) -> None:
+        """The next request comes from another client."""
+        self.client = Client(self.journal)
         self.interruption = Interruption()
         self.writer = ReplyWriter(self.client.send)
 
@@ -88,9 +106,10 @@ class Stage:
             recorder=self.recorder,
             conversations=self.conversations,
             clock=self.clock,
-            ids=CountingIds(),
+            ids=self.ids,
             scrubber=Scrubber([KEY]),
             attribution_key=b"k" * 32,
+            states=self.states,
             fail=self.fail,
             recording_deadline=self.recording_deadline,
         )
@@ -113,6 +132,8 @@ class Stage:
 
 
 def stage(exchange: Exchange, *, provider: dict[str, Any] | None = None, **options: Any) -> Stage:
-    settings: dict[str, Any] = {"base_url": "http://provider.test", "key": KEY, **(provider or {})}
+    settings: dict[str, Any] = {"base_url": "http://provider.test", **(provider or {})}
+    if "keys" not in settings:
+        settings.setdefault("key", KEY)
     make = providers.anthropic if exchange.provider == "anthropic" else providers.openai
     return Stage(exchange, make(**settings), **options)

@@ -2,6 +2,7 @@ from typing import Any, get_args
 
 import pytest
 
+from aibridge.breaker import BreakerSettings
 from aibridge.credentials import Secret
 from aibridge.dialects.messages import MESSAGES
 from aibridge.providers import FACTORIES
@@ -186,3 +187,44 @@ def test_a_rule_cannot_end_open_on_one_side_only() -> None:
 def test_a_bridged_rule_is_one_exact_path() -> None:
     with pytest.raises(ValueError, match="one exact path"):
         RouteRule(path="/v1/messages/*", methods=frozenset({"POST"}), dialect=MESSAGES)
+
+
+# -- keys, retries, the breaker ------------------------------------------------------------------------
+
+
+def test_several_keys_are_taken_in_their_order_and_the_first_is_the_key() -> None:
+    provider = openai(keys=["sk-one", Secret("sk-two")])
+
+    assert [key.reveal() for key in provider.keys] == ["sk-one", "sk-two"]
+    assert provider.key == provider.keys[0]
+    assert openai().key is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keys": ["a", "b", "c", "d", "e", "f"]}, "at most 5"),
+        ({"keys": ["a", "a"]}, "there twice"),
+        ({"keys": ["a", "b c"]}, "printable ASCII"),
+        ({"key": "a", "keys": ["b"]}, "not both"),
+        ({"max_retries": 11}, "from 0 to 10"),
+        ({"max_retries": -1}, "from 0 to 10"),
+    ],
+    ids=str,
+)
+def test_keys_and_retries_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        anthropic(**settings)
+
+
+def test_copilot_takes_no_keys() -> None:
+    with pytest.raises(ValueError, match="no central key"):
+        copilot(keys=["ghu_1"])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"keys": ["a", "b"]}, {"max_retries": 1}, {"circuit_breaker": BreakerSettings()}], ids=str
+)
+def test_only_a_provider_of_which_nothing_is_remembered_is_plain(settings: dict[str, Any]) -> None:
+    assert anthropic(key="a").plain
+    assert not anthropic(**settings).plain

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+from aibridge import providers
 from aibridge.errors import AnswerBroken, UpstreamReset, UpstreamStalled, UpstreamUnreachable
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.tracing import Tracing
@@ -64,12 +65,14 @@ def collector() -> Iterator[Collector]:
 
 
 @asynccontextmanager
-async def traced(collector: Collector, *, propagate: bool = False, **options: Any) -> AsyncIterator[House]:
+async def traced(
+    collector: Collector, *, propagate: bool = False, bridge: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[House]:
     """A bridge between fakes that exports; after the block the collector has everything."""
     provider = TracerProvider(**options)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces")))
     try:
-        async with opened(tracing=Tracing(provider, propagate=propagate)) as house:
+        async with opened(tracing=Tracing(provider, propagate=propagate), **(bridge or {})) as house:
             yield house
     finally:
         await asyncio.to_thread(provider.shutdown)
@@ -202,6 +205,23 @@ async def test_a_stream_that_breaks_off(collector: Collector, error: Exception, 
     assert collector.tree(root_of(collector)) == intercepted(UPSTREAM, PROMPTED, THOUGHT, TOKENS, ENDED)
     assert root_of(collector).attributes["state"] == state
     assert collector.named("Intercept.ProcessRequest.Upstream").attributes["error.type"] == type(error).__name__
+
+
+async def test_each_attempt_has_a_span_of_its_own(collector: Collector) -> None:
+    keys = ["sk-one-0123456789abcdef-one", "sk-two-0123456789abcdef-two"]
+    pooled = providers.anthropic(base_url="http://anthropic.test", keys=keys)
+    async with traced(collector, bridge={"providers": [pooled]}) as house:
+        house.upstream.answers.append(Scripted((b"{}",), 429, (JSON,)))
+        house.streams(MESSAGES)
+        await asked(house.bridge, path_of(MESSAGES), MESSAGES.asked(stream=True))
+
+    assert collector.tree(root_of(collector)) == intercepted(UPSTREAM, UPSTREAM, *recorded(MESSAGES), ENDED)
+    first, second = (span for span in collector.spans if span.name == "Intercept.ProcessRequest.Upstream")
+    assert (first.attributes["http.response.status_code"], first.attributes["error.type"]) == (429, "429")
+    assert "http.request.resend_count" not in first.attributes
+    assert second.attributes["http.response.status_code"] == 200
+    assert second.attributes["http.request.resend_count"] == 1
+    assert collector.failed() == ["Intercept.ProcessRequest.Upstream: 429"]
 
 
 async def test_a_provider_that_cannot_be_reached(collector: Collector) -> None:

@@ -10,8 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from aibridge.metrics.following import Following
 from aibridge.metrics.incidents import Incidents
+from aibridge.metrics.names import Names
+from aibridge.metrics.noticed import Noticed
 from aibridge.metrics.recorder import CountingRecorder
 from aibridge.metrics.series import Series
+from aibridge.notices import Notice
 from aibridge.ports import Observation, Recorder
 from aibridge.records import AnyRecord, InterceptionRecord, InterceptionRecordEnded
 
@@ -45,6 +48,7 @@ class Metrics:
         self.prefix = prefix
         self._series = Series(self.registry, prefix, include_initiator=include_initiator, most_names=names)
         self._incidents = Incidents(self.registry, prefix)
+        self._noticed = Noticed(self.registry, prefix, Names(names))
         self._monotonic = monotonic
         self._followed: dict[str, Following] = {}
 
@@ -76,6 +80,9 @@ class Metrics:
     def refused(self, provider_name: str | None, route: str | None, status: int) -> None:
         # No provider and no route can be called "-".
         self._incidents.refused.labels(provider_name or "-", route or "-", status).inc()
+
+    def noticed(self, notice: Notice) -> None:
+        self._noticed.note(notice)
 
     def _follow(self, record: InterceptionRecord) -> Following:
         return Following(self._series, self._incidents, self._series.of(record), self._monotonic)

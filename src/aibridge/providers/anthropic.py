@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 from aibridge.credentials import Secret
 from aibridge.dialects.messages import MESSAGES
-from aibridge.providers.base import Provider, RouteRule, Settings, as_secret
+from aibridge.providers.base import Provider, RouteRule, Settings, as_secrets
 
 _READ = frozenset({"GET", "HEAD"})
 _POST = frozenset({"POST"})
@@ -24,14 +25,15 @@ def anthropic(
     name: str = "anthropic",
     base_url: str = "https://api.anthropic.com/",
     key: str | Secret | None = None,
+    keys: Sequence[str | Secret] = (),
     **settings: Unpack[Settings],
 ) -> Provider:
-    """An Anthropic provider. `key` is the central one; without it each caller brings their own."""
+    """An Anthropic provider. `key` is the central one, `keys` are up to five; without any each caller brings their own."""
     return Provider(
         type="anthropic",
         name=name,
         base_url=base_url,
-        key=as_secret(key),
+        keys=as_secrets(key, keys),
         rules=RULES,
         errors=MESSAGES,
         **settings,

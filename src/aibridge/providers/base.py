@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from aibridge.credentials import Secret
 from aibridge.dialects.base import Dialect
 from aibridge.providers.header_names import FORWARDED, NEVER_SENT, folded
 from aibridge.providers.platform import Platform
+
+if TYPE_CHECKING:  # a value that is handed in; siblings do not know each other at run time
+    from aibridge.breaker import BreakerSettings
+
+MAX_KEYS = 5
+"""Central keys of one provider: each costs a request that finds it limited one more way to the provider."""
+MAX_RETRIES = 10
 
 ProviderType = Literal["anthropic", "openai", "copilot"]
 UpstreamUser = Literal["id", "username", "email", "hash", "off"]
@@ -82,7 +89,10 @@ class Provider:
     base_url: str  # kept without a slash at its end
     rules: tuple[RouteRule, ...] = field(repr=False)
     errors: Dialect = field(repr=False)  # whose words a refusal has where no dialect is known
-    key: Secret | None = None  # the central one
+    keys: tuple[Secret, ...] = ()  # the central ones; the first that is usable serves
+    max_retries: int = 0
+    """How often a request that failed is asked again, before the first byte of an answer. Clients retry themselves."""
+    circuit_breaker: BreakerSettings | None = None  # none: it is off
     upstream_user: UpstreamUser = "id"
     send_actor_headers: Mapping[str, str] = field(default_factory=dict)  # attribute of the actor -> header
     allow_byok: bool = True
@@ -100,8 +110,9 @@ class Provider:
             raise ValueError(f"provider name {self.name!r}: lower-case letters, digits and single hyphens between them")
         object.__setattr__(self, "base_url", _checked_url(self.base_url, self.name))
         object.__setattr__(self, "send_actor_headers", _checked_actor_headers(self.send_actor_headers, self.name))
-        if self.key is not None and not _PRINTABLE.fullmatch(self.key.reveal()):
-            raise ValueError(f"key of provider {self.name!r}: must be printable ASCII without spaces, and not empty")
+        self._check_keys()
+        if not 0 <= self.max_retries <= MAX_RETRIES:
+            raise ValueError(f"max_retries of provider {self.name!r}: a number from 0 to {MAX_RETRIES}")
         if self.upstream_user not in ("id", "username", "email", "hash", "off"):
             raise ValueError(f"upstream_user of provider {self.name!r}: one of id, username, email, hash, off")
         for setting in ("connect_timeout", "first_byte_timeout", "blocking_first_byte_timeout", "stall_timeout"):
@@ -113,10 +124,33 @@ class Provider:
         """The model that is asked, and recorded, for the one that a client names."""
         return asked if self.platform is None else self.platform.model_of(asked)
 
+    @property
+    def key(self) -> Secret | None:
+        """The central key, or the first of them."""
+        return self.keys[0] if self.keys else None
+
+    @property
+    def plain(self) -> bool:
+        """A request goes out once, with the one key: nothing is remembered of the requests before."""
+        return len(self.keys) < 2 and not self.max_retries and self.circuit_breaker is None
+
+    def _check_keys(self) -> None:
+        if len(self.keys) > MAX_KEYS:
+            raise ValueError(f"keys of provider {self.name!r}: at most {MAX_KEYS}")
+        if len(set(self.keys)) < len(self.keys):
+            raise ValueError(f"keys of provider {self.name!r}: one is there twice")
+        for key in self.keys:
+            if not _PRINTABLE.fullmatch(key.reveal()):
+                what = "key" if len(self.keys) == 1 else "keys"
+                message = f"{what} of provider {self.name!r}: must be printable ASCII without spaces, and not empty"
+                raise ValueError(message)
+
 
 class Settings(TypedDict, total=False):
     """What every type of provider can be told besides its name, address and key (see `Provider`)."""
 
+    max_retries: int
+    circuit_breaker: BreakerSettings | None
     upstream_user: UpstreamUser
     send_actor_headers: Mapping[str, str]
     allow_byok: bool
@@ -128,8 +162,12 @@ class Settings(TypedDict, total=False):
     stall_timeout: float
 
 
-def as_secret(key: str | Secret | None) -> Secret | None:
-    return Secret(key) if isinstance(key, str) else key
+def as_secrets(key: str | Secret | None, keys: Sequence[str | Secret]) -> tuple[Secret, ...]:
+    """The keys that a factory was given, as one or as several. Raises: ValueError, for both."""
+    if key is not None and keys:
+        raise ValueError("give one key as key=, several as keys=, and not both")
+    given = keys if key is None else (key,)
+    return tuple(Secret(one) if isinstance(one, str) else one for one in given)
 
 
 def _checked_url(url: str, name: str) -> str:

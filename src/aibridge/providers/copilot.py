@@ -5,8 +5,10 @@ No person's identifier is added to bodies either: the bearer says who it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
+from aibridge.credentials import Secret
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.responses import RESPONSES
@@ -34,10 +36,11 @@ def copilot(
     name: str = "copilot",
     base_url: str = "https://api.individual.githubcopilot.com",
     key: None = None,
+    keys: Sequence[str | Secret] = (),
     **settings: Unpack[Settings],
 ) -> Provider:
     """A Copilot provider. Raises ValueError for a central key and for `allow_byok=False`: neither could work."""
-    if key is not None:
+    if keys or key is not None:
         raise ValueError(f"provider {name!r}: copilot takes no central key, only each user's own")
     if not settings.get("allow_byok", True):
         raise ValueError(f"provider {name!r}: copilot has only the users' own credentials, so allow_byok stays true")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aibridge.credentials import masked
+from aibridge.credentials import Secret, masked
 from aibridge.errors import Header, Problem, Refused
 from aibridge.records import CredentialKind
 
@@ -56,9 +56,14 @@ def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credenti
         return Credential("centralized", provider.platform.credentials.hint, None)
     if provider.key is None:
         raise Refused(Problem(401, _missing(provider), headers=_UNAUTHORIZED))
-    key = provider.key.reveal().encode("ascii")
-    header = (_API_KEY, key) if provider.type == "anthropic" else (_AUTHORIZATION, b"Bearer " + key)
-    return Credential("centralized", provider.key.hint, header)
+    return central_credential(provider, provider.key)
+
+
+def central_credential(provider: Provider, key: Secret) -> Credential:
+    """The credential that one of the provider's central keys is."""
+    value = key.reveal().encode("ascii")
+    header = (_API_KEY, value) if provider.type == "anthropic" else (_AUTHORIZATION, b"Bearer " + value)
+    return Credential("centralized", key.hint, header)
 
 
 def _own(provider: Provider, headers: Sequence[Header]) -> Credential | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 from aibridge.credentials import Secret
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.responses import RESPONSES, RESPONSES_COMPACT
-from aibridge.providers.base import Provider, RouteRule, Settings, as_secret
+from aibridge.providers.base import Provider, RouteRule, Settings, as_secrets
 
 _READ = frozenset({"GET", "HEAD"})
 _POST = frozenset({"POST"})
@@ -48,14 +49,18 @@ def openai(
     name: str = "openai",
     base_url: str = "https://api.openai.com/v1/",
     key: str | Secret | None = None,
+    keys: Sequence[str | Secret] = (),
     **settings: Unpack[Settings],
 ) -> Provider:
-    """An OpenAI provider, or any server that speaks its API. `key` is the central one; without it each caller's own."""
+    """An OpenAI provider, or any server that speaks its API.
+
+    `key` is the central one, `keys` are up to five; without any each caller brings their own.
+    """
     return Provider(
         type="openai",
         name=name,
         base_url=base_url,
-        key=as_secret(key),
+        keys=as_secrets(key, keys),
         rules=RULES,
         errors=CHAT_COMPLETIONS,
         **settings,

@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from aibridge.breaker import BreakerSettings
 from aibridge.credentials import Secret
 from aibridge.providers import FACTORIES, Provider
 from aibridge.server.config import Configuration, ProviderTable, Wrong
 from aibridge.server.config.values import Unresolved, resolved
 
 _TAKEN_OVER = (
+    "max_retries",
     "upstream_user",
     "send_actor_headers",
     "allow_byok",
@@ -32,18 +34,26 @@ def configured_providers(configuration: Configuration, environ: Mapping[str, str
 def _provider(configuration: Configuration, index: int, environ: Mapping[str, str]) -> Provider:
     table = configuration.settings.providers[index]
     settings: dict[str, Any] = {name: getattr(table, name) for name in _TAKEN_OVER}
+    settings["circuit_breaker"] = _breaker(table)
     if table.base_url is not None:
         settings["base_url"] = table.base_url
     try:
-        key = _key(table, configuration, environ)
-        return FACTORIES[table.type](name=table.instance, key=key, **settings)
+        keys = _keys(table, configuration, environ)
+        return FACTORIES[table.type](name=table.instance, keys=keys, **settings)
     except Unresolved as error:
         raise Wrong(f"{configuration.place(('providers', index, 'keys'))}: {error}") from None
     except ValueError as error:
         raise Wrong(f"{configuration.place(('providers', index))}: {error}") from None
 
 
-def _key(table: ProviderTable, configuration: Configuration, environ: Mapping[str, str]) -> Secret | None:
-    if not table.keys or not table.enabled:  # what is switched off may lack its key
+def _keys(table: ProviderTable, configuration: Configuration, environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    if not table.enabled:  # what is switched off may lack its keys
+        return ()
+    return tuple(resolved(key, environ, configuration.base) for key in table.keys)
+
+
+def _breaker(table: ProviderTable) -> BreakerSettings | None:
+    breaker = table.circuit_breaker
+    if breaker is None or not breaker.enabled:
         return None
-    return resolved(table.keys[0], environ, configuration.base)
+    return BreakerSettings(**breaker.model_dump(exclude={"enabled"}))

@@ -58,7 +58,7 @@ class Plan:
     @property
     def secrets(self) -> list[str]:
         """What must not be written anywhere."""
-        return [self.secret.reveal(), *(provider.key.reveal() for provider in self.providers if provider.key)]
+        return [self.secret.reveal(), *(key.reveal() for provider in self.providers for key in provider.keys)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class TracedUpstream:
                 headers += injected(following.context)
             return self._upstream.open(dataclasses.replace(request, headers=headers), timeouts, decode=decode)
         span, context = following.open_upstream(request.url)
+        if request.purpose is not None and request.purpose.attempt:
+            span.set_attribute(names.RESEND_COUNT, request.purpose.attempt)
         return _Opening(self._upstream, request, timeouts, decode, following, span, self._headers(headers, context))
 
     async def close(self) -> None:

@@ -36,6 +36,7 @@ CLIENT: Final = "client"
 ERROR_TYPE: Final = "error.type"
 METHOD: Final = "http.request.method"
 STATUS_CODE: Final = "http.response.status_code"
+RESEND_COUNT: Final = "http.request.resend_count"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 

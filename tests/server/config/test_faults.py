@@ -159,9 +159,6 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
         "database.durability is not built yet and has no effect (PostgreSQL)",
         "auth mode 'oidc' is not built yet and has no effect",
         "auth mode 'coder' is not built yet and has no effect",
-        "providers[0].max_retries is not built yet and has no effect (retrying)",
-        "providers[0].circuit_breaker is not built yet and has no effect (the circuit breaker)",
-        "providers[0].keys: only the first key is used (key pools are not built yet)",
     ]
 
 

@@ -95,7 +95,7 @@ class CircuitBreaker(Table):
     enabled: bool = False
     failure_threshold: int = Field(default=5, ge=1)
     interval: Duration = 10.0
-    timeout: Duration = 30.0
+    timeout: Annotated[Duration, Field(gt=0)] = 30.0
     max_requests: int = Field(default=3, ge=1)
 
 

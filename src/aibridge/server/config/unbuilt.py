@@ -20,9 +20,7 @@ _SINGLE: dict[tuple[str, str], str] = {
     ("database", "durability"): "PostgreSQL",
 }
 _OF_PROVIDERS = {
-    "max_retries": "retrying",
     "offer_tools": "injected MCP tools",
-    "circuit_breaker": "the circuit breaker",
 }
 
 
@@ -62,9 +60,7 @@ def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -
         if mode in settings.auth.modes or any(at[:2] == ("auth", mode) for at in said):
             yield f"auth mode {mode!r} {_LATER}"
     yield from (f"{variable} {_LATER}" for variable in foreign)
-    for index, provider in enumerate(settings.providers):
+    for index in range(len(settings.providers)):
         for key, feature in _OF_PROVIDERS.items():
             if any(at[:3] == ("providers", index, key) for at in said):
                 yield f"providers[{index}].{key} {_LATER} ({feature})"
-        if len(provider.keys) > 1:
-            yield f"providers[{index}].keys: only the first key is used (key pools are not built yet)"

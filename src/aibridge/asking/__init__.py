@@ -1,0 +1,107 @@
+"""Asks the provider for one turn: which key, which headers, where to. The interceptor and passthrough go out by it.
+
+The rule: nothing of an answer has gone to the client while a turn is still being asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from aibridge.asking.attempts import Attempts
+from aibridge.asking.states import ProviderStates
+from aibridge.dialects.base import Turn
+from aibridge.errors import Header
+from aibridge.ports import Identity, OpenUpstream, Purpose, Upstream, UpstreamRequest, UpstreamTimeouts
+from aibridge.providers.credential import Credential
+from aibridge.providers.headers import upstream_headers
+from aibridge.routes import Route, upstream_url
+
+__all__ = ["Asking", "ProviderStates", "Question"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What all turns of one request have in common. `scope` is the request that passthrough tells the provider of."""
+
+    route: Route
+    identity: Identity
+    method: str
+    purpose: Purpose
+    streaming: bool = False  # a whole answer is written before its first byte
+    body_was_encoded: bool = False
+    scope: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+class Asking:
+    """The turns of one request. Where there is one key, no retry and no breaker, it goes straight out."""
+
+    __slots__ = ("_attempts", "_credential", "_question", "_state", "_upstream")
+
+    def __init__(
+        self, upstream: Upstream, question: Question, credential: Credential, states: ProviderStates | None = None
+    ) -> None:
+        self._upstream = upstream
+        self._question = question
+        self._credential = credential
+        self._state = states.of(question.route.provider.name) if states is not None else None
+        self._attempts: Attempts | None = None
+
+    @property
+    def credential(self) -> Credential:
+        """The one that serves: the chosen one, or that of the last turn."""
+        return self._credential if self._attempts is None else self._attempts.credential
+
+    def turn(self, body: bytes) -> OpenUpstream:
+        """Asks with `body`; to be entered for the answer. Raises: Refused, when there is no URL to send it to.
+
+        Entering it raises Refused while the circuit breaker is open, and KeysExhausted when no key is left.
+        """
+        if self._state is None:
+            return self._sent(body, self._credential, 0)
+        question = self._question
+        self._attempts = Attempts(
+            partial(self._sent, body),
+            self.credential,
+            self._state,
+            endpoint=question.route.template,
+            model=question.purpose.model,
+        )
+        return self._attempts
+
+    def failed(self, turn: Turn) -> None:
+        """The provider said in the answer to the last turn that it failed."""
+        if self._attempts is not None:
+            self._attempts.failed_in_reply(turn)
+
+    def _sent(self, body: bytes, credential: Credential, attempt: int) -> OpenUpstream:
+        question = self._question
+        provider = question.route.provider
+        url = upstream_url(question.route, question.identity.query)
+        purpose = replace(question.purpose, attempt=attempt) if attempt else question.purpose
+        request = UpstreamRequest(question.method, url, self._headers(credential), body, purpose)
+        first_byte = provider.first_byte_timeout if question.streaming else provider.blocking_first_byte_timeout
+        timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
+        if provider.platform is not None:
+            path = question.route.upstream_url_path
+            return provider.platform.open(self._upstream, request, timeouts, path, self._serve)
+        return self._upstream.open(request, timeouts)
+
+    def _serve(self, credential: Credential) -> None:
+        self._credential = credential
+        if self._attempts is not None:
+            self._attempts.credential = credential
+
+    def _headers(self, credential: Credential) -> list[Header]:
+        question = self._question
+        return upstream_headers(
+            question.identity.headers,
+            provider=question.route.provider,
+            credential=credential,
+            actor=question.identity.actor,
+            bridged=question.route.bridged,
+            scope=question.scope,
+            body_was_encoded=question.body_was_encoded,
+        )
