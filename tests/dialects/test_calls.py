@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge.dialects.base import Dialect
-from aibridge.dialects.calls import anchor, in_words, is_ours, refuse_our_prefix, unrunnable
+from aibridge.dialects.calls import anchor, in_words, is_ours, object_schema, refuse_our_prefix, unrunnable
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.responses import RESPONSES, RESPONSES_COMPACT
@@ -52,6 +52,23 @@ def test_a_result_in_words_says_what_an_image_was() -> None:
     words = in_words((Text("two lines\nof text"), Image("image/png", "AAAA"), Text("end")))
 
     assert words == "two lines\nof text\n[an image of type image/png, 3 bytes, which cannot be shown here]\nend"
+
+
+@pytest.mark.parametrize(
+    ("schema", "written"),
+    [
+        (b'{"type":"object", "properties":{"a":{"anyOf":[]}},"$defs":{}}', None),
+        (b'{"properties":{}}', b'{"properties":{},"type":"object"}'),
+        (b'{"type":"object"}', b'{"type":"object","properties":{}}'),
+        (b'{"type":["object","null"],"properties":{}}', b'{"type":"object","properties":{}}'),
+        (b'{"anyOf":[{}],"type":"object","properties":{},"anyOf":[]}', b'{"type":"object","properties":{}}'),
+        (b'{"type":"object","properties":{},"required":null}', b'{"type":"object","properties":{}}'),
+        (b"[]", b'{"type":"object","properties":{}}'),
+        (b"", b'{"type":"object","properties":{}}'),
+    ],
+)
+def test_a_schema_is_kept_but_for_what_providers_refuse(schema: bytes, written: bytes | None) -> None:
+    assert object_schema(schema) == (schema if written is None else written)
 
 
 @given(st.text() | st.binary())

@@ -68,6 +68,7 @@ def test_edits_are_those_of_a_list_and_leave_the_other_bytes(elements: list[str]
 
     inserted = _array(array.inserting(dict.fromkeys(places, b'"new",0'))).elements()
     left = _array(array.without(cut)).elements()
+    replaced = _array(array.replacing({number: b'"new"' for number in places if number < len(own)})).elements()
 
     assert array.elements() == own
     expected: list[bytes] = []
@@ -76,5 +77,6 @@ def test_edits_are_those_of_a_list_and_leave_the_other_bytes(elements: list[str]
         expected += own[number : number + 1]
     assert inserted == expected
     assert left == [one for number, one in enumerate(own) if number not in cut]
-    assert array.inserting({}) == array.without(set()) == array.text
+    assert replaced == [b'"new"' if number in places else one for number, one in enumerate(own)]
+    assert array.inserting({}) == array.without(set()) == array.replacing({}) == array.text
     json.loads(array.without(cut))

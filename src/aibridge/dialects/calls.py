@@ -12,7 +12,12 @@ from collections.abc import Iterable, Sequence
 from aibridge.dialects.reading import tool_input
 from aibridge.errors import InvalidRequest
 from aibridge.tools import PREFIX, Image, Text
+from aibridge.wire.json_body import JsonObject, NotAnObject
 
+# What Anthropic and OpenAI refuse at the top of a tool's schema, and with it the whole request:
+# "input_schema does not support oneOf, allOf, or anyOf at the top level"; "schema must have type 'object' and not have
+# 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level".
+_NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
 _LONGEST_ANCHOR = 128  # characters; see `turns.Anchor`
 
 
@@ -40,6 +45,24 @@ def refuse_our_prefix(names: Iterable[str]) -> None:
         if is_ours(name):
             # The name comes from the client: it is quoted back to nobody else, and cut.
             raise InvalidRequest(f"tools: names that begin with {PREFIX} are reserved: {name[:64]}")
+
+
+def object_schema(schema: bytes) -> bytes:
+    """A tool's schema as every provider takes it; nearly always the very bytes."""
+    try:
+        found = JsonObject.parse(schema)
+    except NotAnObject:
+        return b'{"type":"object","properties":{}}'
+    refused = [*_NOT_AT_THE_TOP, *(["required"] if found.raw("required") == b"null" else [])]
+    for name in refused:
+        while name in found:  # one that stands twice too
+            found = JsonObject.parse(found.without(name))
+    changes: dict[str, bytes] = {}
+    if found.raw("type") != b'"object"':
+        changes["type"] = b'"object"'
+    if found.raw("properties") in (None, b"null"):  # which OpenAI calls "object schema missing properties"
+        changes["properties"] = b"{}"
+    return found.with_members(changes) if changes else found.text
 
 
 def in_words(content: Sequence[Text | Image]) -> str:

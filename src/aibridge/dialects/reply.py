@@ -135,6 +135,8 @@ class WholeAnswer:
 
     turn: Turn
     facts: tuple[Fact, ...] = ()
+    shown: bytes | None = None
+    """What the client gets in place of the body."""
 
 
 class WholeReply:
@@ -182,6 +184,8 @@ class WholeReply:
             body = b"".join(self._kept)
             self._kept = [body]
             answer = self._read(body)
+            if answer.shown is not None:
+                self._kept = [answer.shown]
         self._facts = answer.facts
         self._turn = answer.turn
         return answer.turn

@@ -75,6 +75,16 @@ class JsonArray:
             position = start
         return b"".join((*pieces, self.text[position:]))
 
+    def replacing(self, others: Mapping[int, bytes]) -> bytes:
+        """The text with other elements (one, or several with commas between) in place of those of these numbers."""
+        pieces: list[bytes] = []
+        position = 0
+        for number in sorted(others):
+            start, end = self._spans[number]
+            pieces += (self.text[position:start], others[number])
+            position = end
+        return b"".join((*pieces, self.text[position:]))
+
     def without(self, numbers: Collection[int]) -> bytes:
         """The text without these elements, each with the comma before it (or, at the beginning, behind it)."""
         if not any(0 <= number < len(self._spans) for number in numbers):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, ToolUse, Turn, Unreadable
+from aibridge.dialects.calls import is_ours
 from aibridge.dialects.messages.errors import failure
 from aibridge.dialects.messages.usage import token_usage
 from aibridge.dialects.reading import decoded, mapping, text
@@ -14,8 +15,11 @@ from aibridge.dialects.reply import WholeAnswer
 TOOL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
-def read_body(body: bytes) -> WholeAnswer:
-    """Facts of a `message` object; a body of another shape is unreadable and passes all the same."""
+def read_body(body: bytes, *, hiding: bool = False) -> WholeAnswer:
+    """Facts of a `message` object; a body of another shape is unreadable and passes all the same.
+
+    `hiding`: calls of injected tools are somebody else's to tell.
+    """
     message = decoded(body)
     if isinstance(message, dict) and message.get("type") == "error":
         error_type, error_message = failure(message)
@@ -30,7 +34,8 @@ def read_body(body: bytes) -> WholeAnswer:
         facts.append(StoredIds(tuple(dict.fromkeys(stored))))
     thoughts = (text(block.get("thinking")) for block in blocks if block.get("type") == "thinking")
     facts += (Thought(content=thought, source="thinking") for thought in thoughts if thought)
-    facts += (_tool_use(block, response_id) for block in blocks if text(block.get("type")) in TOOL_BLOCKS)
+    calls = (block for block in blocks if text(block.get("type")) in TOOL_BLOCKS)
+    facts += (_tool_use(block, response_id) for block in calls if not (hiding and _ours(block)))
     if isinstance(message.get("usage"), dict):
         facts.append(token_usage(message["usage"], response_id, partial=False))
     return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
@@ -47,6 +52,10 @@ def file_ids(block: Mapping[str, Any]) -> list[str]:
     written = mapping(block.get("content")).get("content")
     parts = written if isinstance(written, list) else []
     return [found for part in parts if (found := text(mapping(part).get("file_id")))]
+
+
+def _ours(block: Mapping[str, Any]) -> bool:
+    return block.get("type") == "tool_use" and is_ours(text(block.get("name")))
 
 
 def _tool_use(block: Mapping[str, Any], response_id: str | None) -> ToolUse:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import msgspec
 
-from aibridge.dialects.base import Reply
+from aibridge.dialects.base import Reply, Turn
+from aibridge.dialects.calls import refuse_our_prefix
+from aibridge.dialects.looping import LoopedReply
 from aibridge.dialects.messages.blocking import read_body
 from aibridge.dialects.messages.errors import error_event
+from aibridge.dialects.messages.held import Place
+from aibridge.dialects.messages.recall import anchors, place_behind, with_hidden_turns
 from aibridge.dialects.messages.stream import MessagesReader
+from aibridge.dialects.messages.tools import names, offered, result_block, user_message
+from aibridge.dialects.messages.turns import MessagesTurns
 from aibridge.dialects.prompt import last_message, own_words
-from aibridge.dialects.reading import decoded, referenced_ids, request_object, string_member, text
+from aibridge.dialects.reading import decoded, elements, mapping, referenced_ids, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
+from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import InvalidRequest
+from aibridge.tools import ToolResult, Toolset
+from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
 _UNIQUE = frozenset({"model", "stream", "metadata", "messages", "tools", "tool_choice", "container"})
@@ -36,6 +45,8 @@ class MessagesRequest:
     _metadata: JsonObject | None = field(repr=False)
     _last: Mapping[str, Any] = field(repr=False)  # the last message that is not an aside
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    offers: bool = False
+    _recalls: bool = False
 
     @property
     def background(self) -> bool:
@@ -85,7 +96,69 @@ class MessagesRequest:
     def body(self) -> bytes:
         return self._object.with_members(self._edits) if self._edits else self._object.text
 
+    # -- injected tools --------------------------------------------------------------------------------
+
+    @property
+    def client_tools(self) -> Sequence[str]:
+        return names(self._object.raw("tools"))
+
+    @property
+    def brings_servers(self) -> bool:
+        return bool(elements(self._object.raw("mcp_servers")))
+
+    @property
+    def anchors(self) -> Sequence[Anchor]:
+        return anchors(self._object.raw("messages"))
+
+    def offering(self, toolset: Toolset) -> Self:
+        refuse_our_prefix(self.client_tools)
+        choice = decoded(self._object.raw("tool_choice"))
+        if not toolset.tools or (choice is not None and mapping(choice).get("type") != "auto"):
+            return self
+        tools = offered(self._object.raw("tools"), toolset)
+        return self if tools is None else replace(self, _edits={**self._edits, "tools": tools}, offers=True)
+
+    def recalling(self, hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
+        messages = self._object.raw("messages")
+        recalled = with_hidden_turns(messages, hidden) if messages is not None and hidden else messages
+        if recalled is None or recalled is messages:
+            return self
+        return replace(self, _edits={**self._edits, "messages": recalled}, _recalls=True)
+
+    def renamed(self, upstream_id: str) -> Self:  # noqa: ARG002 (ruff: other dialects use it)
+        return self  # the history is in the body, whole
+
+    def continued(self, turn: Turn, results: Sequence[ToolResult], *, last: bool = False) -> Self:
+        known = self._edits.get("messages") or self._object.raw("messages") or b"[]"
+        messages = JsonArray.parse(known) or JsonArray(b"[]", 1, [])
+        said = JsonObject.parse(turn.said)
+        answers = (result_block(call.call_id, result) for call, result in zip(turn.calls, results, strict=True))
+        assistant = b'{"role":"assistant","content":' + (said.raw("content") or b"[]") + b"}"
+        edits = {
+            **self._edits,
+            "messages": messages.inserting({len(messages): assistant + b"," + user_message(answers)}),
+        }
+        container = said.raw("container")
+        if container is not None:
+            edits["container"] = self._in_container(container)
+        if last:
+            edits["tool_choice"] = b'{"type":"none"}'
+        return replace(self, _edits=edits)
+
+    def _in_container(self, container_id: bytes) -> bytes:
+        """The container that code ran in goes on being used; a client names skills beside it."""
+        named = self._edits.get("container") or self._object.raw("container")
+        if named is None or named[:1] != b"{":
+            return container_id
+        return JsonObject.parse(named).with_members({"id": container_id})
+
+    def _place(self) -> Place:
+        return place_behind(elements(self._object.raw("messages")), self._last)
+
     def reply(self, *, stream: bool) -> Reply:
+        if self.offers or self._recalls:
+            # A model that remembers our tools may call them also where none is offered.
+            return LoopedReply(MessagesTurns(stream=stream, place=self._place))
         return StreamedReply(MessagesReader(), error_event) if stream else WholeReply(read_body)
 
 

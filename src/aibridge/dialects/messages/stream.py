@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aibridge.dialects.base import Fact, StoredIds, Thought, ToolUse, Turn, TurnOutcome, Unreadable
+from aibridge.dialects.calls import is_ours
 from aibridge.dialects.messages.blocking import TOOL_BLOCKS, container_ids, file_ids
 from aibridge.dialects.messages.errors import failure
 from aibridge.dialects.messages.usage import token_usage
@@ -38,10 +39,22 @@ class _Block:
 class MessagesReader:
     """See `aibridge.dialects.reply.TurnReader`."""
 
-    __slots__ = ("_calls", "_facts", "_kept", "_open", "_outcome", "_problem", "_stored", "_usage", "response_id")
+    __slots__ = (
+        "_calls",
+        "_facts",
+        "_hiding",
+        "_kept",
+        "_open",
+        "_outcome",
+        "_problem",
+        "_stored",
+        "_usage",
+        "response_id",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, hiding: bool = False) -> None:
         self.response_id: str | None = None
+        self._hiding = hiding  # calls of injected tools are somebody else's to tell
         self._facts: list[Fact] = []
         self._usage: dict[str, Any] | None = None
         self._open: dict[Any, _Block] = {}  # by index
@@ -55,18 +68,30 @@ class MessagesReader:
         return self._outcome != "cut"
 
     def read(self, block: bytes) -> bytes:
-        if _PLAIN_DELTA(block):
-            return block
-        said = parse_block(block)
-        if said.data:
-            event = decoded(said.data)
-            if isinstance(event, dict):
-                self._take(_kind(said.name, event), event)
-            elif said.name == b"error":
-                self._fail({})
-            else:
-                self._facts.append(Unreadable("an event of the stream is no JSON object"))
+        if not _PLAIN_DELTA(block):
+            self.event(block)
         return block
+
+    def event(self, block: bytes) -> tuple[str, Mapping[str, Any]]:
+        """Reads a block that is to be decoded: what kind of event it is, and the event. ("", {}) for no event."""
+        said = parse_block(block)
+        if not said.data:
+            return "", {}
+        event = decoded(said.data)
+        if isinstance(event, dict):
+            kind = _kind(said.name, event)
+            self._take(kind, event)
+            return kind, event
+        if said.name == b"error":
+            self._fail({})
+            return "error", {}
+        self._facts.append(Unreadable("an event of the stream is no JSON object"))
+        return "", {}
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """What is known of the turn's usage up to now."""
+        return self._usage or {}
 
     def held(self) -> bytes:
         return b""  # `message_stop` or an error ends a turn, and nothing else may
@@ -94,11 +119,11 @@ class MessagesReader:
     def _take(self, kind: str, event: Mapping[str, Any]) -> None:
         match kind:
             case "content_block_delta":
-                self._grow(_index(event), mapping(event.get("delta")))
+                self._grow(index_of(event), mapping(event.get("delta")))
             case "content_block_start":
-                self._start(_index(event), mapping(event.get("content_block")))
+                self._start(index_of(event), mapping(event.get("content_block")))
             case "content_block_stop":
-                self._stop(_index(event))
+                self._stop(index_of(event))
             case "message_start":
                 message = mapping(event.get("message"))
                 self.response_id = text(message.get("id")) or None
@@ -119,6 +144,8 @@ class MessagesReader:
             started = self._open[index] = _Block(tool=False)
             self._kept.add(started, text(block.get("thinking")))
         elif kind in TOOL_BLOCKS:
+            if self._hiding and kind == "tool_use" and is_ours(text(block.get("name"))):
+                return
             call = _Block(True, text(block.get("id")) or None, text(block.get("name")), block.get("input"))
             self._open[index] = call
             self._calls.append(call)
@@ -163,6 +190,6 @@ def _kind(name: bytes | None, event: Mapping[str, Any]) -> str:
     return text(event.get("type")) or (name or b"").decode("utf-8", "replace")
 
 
-def _index(event: Mapping[str, Any]) -> int:
+def index_of(event: Mapping[str, Any]) -> int:
     index = event.get("index")
     return index if isinstance(index, int) else -1

@@ -1,0 +1,197 @@
+"""The events of one turn among several: those of ours are hidden, the others renumbered; the rest as it came.
+
+Where nothing of ours was called, and nothing came before, every byte is the provider's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aibridge.dialects.base import Fact, Turn
+from aibridge.dialects.calls import is_ours
+from aibridge.dialects.messages.blocking import container_ids
+from aibridge.dialects.messages.content import ContentBlock, GrowingBlock
+from aibridge.dialects.messages.said import Said, last_members
+from aibridge.dialects.messages.stream import MessagesReader, index_of
+from aibridge.dialects.reading import mapping, text
+from aibridge.wire.json_body import JsonObject, NotAnObject
+from aibridge.wire.sse import event_block, parse_block
+
+MAX_KEPT = 32 * 1024 * 1024
+"""How much content of one turn is kept for the next request, in bytes. A turn with more is not gone on from."""
+
+# A piece of text in the spelling of the provider itself: most of a stream. Group 2 is the inside of a JSON string.
+_TEXT_DELTA = re.compile(
+    rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":(\d{1,9}),'
+    rb'"delta":\{"type":"text_delta","text":"([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)" *\} *\} *\n\n'
+).fullmatch
+
+
+class LoopingReader:
+    """See `aibridge.dialects.reply.TurnReader`.
+
+    `ended` takes what the turn said, `usage` gives what the client is told of all turns (None: what was written).
+    """
+
+    def __init__(
+        self,
+        ended: Callable[[Turn, Said], Turn],
+        usage: Callable[[bytes | None, Mapping[str, Any]], bytes | None],
+        *,
+        shown: int,
+        first: bool,
+    ) -> None:
+        self._ended = ended
+        self._usage = usage
+        self._first = first
+        self._offset = shown  # from an index of the turn's to the client's
+        self._reader = MessagesReader(hiding=True)
+        self._blocks: list[GrowingBlock] = []
+        self._open: dict[int, GrowingBlock] = {}
+        self._calls = False
+        self._mixed = False
+        self._kept: list[bytes] = []  # the stop of a turn with calls of ours, and what follows it
+        self._stop_reason: str | None = None
+        self._container: str | None = None
+        self._room = MAX_KEPT
+
+    @property
+    def response_id(self) -> str | None:
+        return self._reader.response_id
+
+    def ended(self) -> bool:
+        return self._reader.ended()
+
+    def facts(self) -> tuple[Fact, ...]:
+        return self._reader.facts()
+
+    def held(self) -> bytes:
+        kept = b"".join(self._kept)
+        self._kept.clear()
+        return kept
+
+    def read(self, block: bytes) -> bytes:
+        plain = _TEXT_DELTA(block)
+        if plain is None or self._kept:
+            return self._decoded(block)
+        index = int(plain[1])
+        growing = self._open.get(index)
+        if growing is None:
+            return block if not self._offset else _at(block, plain.span(1), index + self._offset)
+        if self._room > 0:
+            growing.text += plain[2]
+            self._room -= len(plain[2])
+        if growing.shown == index:
+            return block
+        return b"" if growing.shown is None else _at(block, plain.span(1), growing.shown)
+
+    def end(self) -> Turn:
+        turn = self._reader.end()
+        blocks: list[ContentBlock] = []
+        torn = self._room <= 0
+        for growing in self._blocks:
+            try:
+                blocks.append(growing.whole())
+            except NotAnObject:
+                torn = True
+        said = Said(
+            blocks=blocks,
+            stop_reason=self._stop_reason,
+            container=self._container,
+            usage=self._reader.usage,
+            torn=torn,
+        )
+        return self._ended(turn, said)
+
+    def _decoded(self, block: bytes) -> bytes:
+        kind, event = self._reader.event(block)
+        match kind:
+            case "content_block_start":
+                return self.held() + self._start(index_of(event), mapping(event.get("content_block")), block)
+            case "content_block_delta":
+                return self.held() + self._grow(index_of(event), mapping(event.get("delta")), block)
+            case "content_block_stop":
+                index = index_of(event)
+                growing = self._open.pop(index, None)
+                return self.held() + self._shown(growing, index, block)
+            case "message_start":
+                self._container = next(iter(container_ids(mapping(event.get("message")))), self._container)
+                return block if self._first else b""
+            case "message_delta":
+                block = self._stopping(mapping(event.get("delta")), block)
+            case "message_stop":
+                return self.held() + block
+        if self._kept or (kind == "message_delta" and self._calls):
+            self._kept.append(block)
+            return b""
+        return block
+
+    def _start(self, index: int, seen: Mapping[str, Any], block: bytes) -> bytes:
+        kind, name = text(seen.get("type")), text(seen.get("name"))
+        ours = kind == "tool_use" and is_ours(name)
+        start = _member(block, "content_block")
+        growing = GrowingBlock(start, kind, text(seen.get("id")), name, None if ours else index + self._offset)
+        if ours:
+            self._calls = True
+            self._offset -= 1
+        elif kind == "tool_use":
+            self._mixed = True
+        self._blocks.append(growing)
+        self._open[index] = growing
+        return self._shown(growing, index, block)
+
+    def _grow(self, index: int, delta: Mapping[str, Any], block: bytes) -> bytes:
+        growing = self._open.get(index)
+        if growing is not None and self._room > 0:
+            self._room -= growing.add(delta)
+        return self._shown(growing, index, block)
+
+    def _shown(self, growing: GrowingBlock | None, index: int, block: bytes) -> bytes:
+        """An event of a content block as the client gets it."""
+        shown = growing.shown if growing is not None else index + self._offset
+        if shown is None:
+            return b""
+        return block if shown == index or index < 0 else _with_members(block, {"index": b"%d" % shown})
+
+    def _stopping(self, delta: Mapping[str, Any], block: bytes) -> bytes:
+        """How the turn stops, as the client is told if it is the last."""
+        self._stop_reason = text(delta.get("stop_reason")) or self._stop_reason
+        self._container = next(iter(container_ids(delta)), self._container)
+        try:
+            data = JsonObject.parse(parse_block(block).data or b"{}")
+            stop = JsonObject.parse(data.raw("delta") or b"{}")
+        except NotAnObject:
+            return block
+        members: dict[str, bytes] = {}
+        if changes := last_members(stop, calls=self._calls, mixed=self._mixed):
+            members["delta"] = stop.with_members(changes)
+        usage = self._usage(data.raw("usage"), self._reader.usage)
+        if usage is not None:
+            members["usage"] = usage
+        return _with_members(block, members) if members else block
+
+
+def _member(block: bytes, name: str) -> bytes:
+    try:
+        return JsonObject.parse(parse_block(block).data or b"{}").raw(name) or b"{}"
+    except NotAnObject:  # what only the tolerant decoder reads
+        return b""
+
+
+def _at(block: bytes, span: tuple[int, int], index: int) -> bytes:
+    return b"%b%d%b" % (block[: span[0]], index, block[span[1] :])
+
+
+def _with_members(block: bytes, members: Mapping[str, bytes]) -> bytes:
+    """The event with other members, in its own framing where that is one line of data."""
+    said = parse_block(block)
+    data = said.data or b"{}"
+    try:
+        changed = JsonObject.parse(data).with_members(members)
+    except NotAnObject:
+        return block
+    if block.count(data) == 1:
+        return block.replace(data, changed)
+    return event_block(changed.replace(b"\n", b" "), said.name)
