@@ -43,6 +43,13 @@ def test_elements_are_put_before_others_or_at_the_end(
     assert _array(text).inserting(further) == expected
 
 
+def test_elements_give_way_to_others() -> None:
+    array = _array(b"[ 1 , 2 ,3 ]")
+
+    assert array.inserting({}, {1: b"8,9"}) == b"[ 1 , 8,9 ,3 ]"
+    assert array.inserting({0: b"0", 1: b"7", 3: b"4"}, {1: b"8", 2: b"9"}) == b"[ 0,1 , 7,8 ,9,4 ]"
+
+
 @pytest.mark.parametrize(
     ("text", "numbers", "expected"),
     [

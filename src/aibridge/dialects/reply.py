@@ -47,12 +47,21 @@ class TurnReader(Protocol):
 class StreamedReply:
     """A reply relayed event by event."""
 
-    __slots__ = ("_error_event", "_kept_back", "_reader", "_splitter", "_turn", "_unread", "_withheld", "finished")
+    __slots__ = (
+        "_error_event", "_kept_back", "_passes_unread", "_reader", "_splitter", "_turn", "_unread", "_withheld", "finished",
+    )  # fmt: skip
 
     def __init__(
-        self, reader: TurnReader, error_event: Callable[[Problem], bytes], *, largest_event: int = MAX_EVENT
+        self,
+        reader: TurnReader,
+        error_event: Callable[[Problem], bytes],
+        *,
+        largest_event: int = MAX_EVENT,
+        passes_unread: bool = True,
     ) -> None:
+        """`passes_unread`: an event that is too large to be read is relayed; else the turn is cut there."""
         self.finished = False
+        self._passes_unread = passes_unread
         self._reader = reader
         self._error_event = error_event
         self._splitter = EventSplitter(largest_event)
@@ -74,6 +83,10 @@ class StreamedReply:
         for number, block in enumerate(blocks):
             if type(block) is Fragment:
                 self._unread = (Unreadable("an event of the stream is too large to be read"),)
+                if not self._passes_unread:
+                    self.finished = True
+                    blocks[number:] = [reader.held()]
+                    break
                 blocks[number] = reader.held() + block
                 continue
             blocks[number] = reader.read(block)
@@ -118,7 +131,8 @@ class StreamedReply:
         kept_back = b"" if self.finished else self._kept_back
         self._kept_back, self._withheld = b"", []
         # An event of which the client has the beginning must end, or the error would be part of it.
-        return (b"\n\n" if self._splitter.torn else kept_back) + self._error_event(problem)
+        torn = self._splitter.torn and self._passes_unread
+        return (b"\n\n" if torn else kept_back) + self._error_event(problem)
 
 
 def _is_whole(rest: bytes) -> bool:

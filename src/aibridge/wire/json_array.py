@@ -57,22 +57,29 @@ class JsonArray:
     def elements(self) -> list[bytes]:
         return [self.text[start:end] for start, end in self._spans]
 
-    def inserting(self, further: Mapping[int, bytes]) -> bytes:
+    def inserting(self, further: Mapping[int, bytes], instead: Mapping[int, bytes] | None = None) -> bytes:
         """The text with further elements (one, or several with commas between) before those of these numbers.
 
-        The number behind the last element is the end of the array.
+        The number behind the last element is the end of the array. `instead`: what stands in an element's place.
         """
+        replaced = instead or {}
         pieces: list[bytes] = []
         position = 0
-        for number in sorted(further):
-            if number < len(self._spans):
-                start = self._spans[number][0]
-                pieces += (self.text[position:start], further[number], b",")
-            else:
+        for number in sorted({*further, *replaced}):
+            if number >= len(self._spans):
                 start = self._spans[-1][1] if self._spans else self._start
                 comma = b"," if self._spans else b""
                 pieces += (self.text[position:start], comma, further[number])
+                position = start
+                continue
+            start, end = self._spans[number]
+            pieces.append(self.text[position:start])
+            if number in further:
+                pieces += (further[number], b",")
             position = start
+            if number in replaced:
+                pieces.append(replaced[number])
+                position = end
         return b"".join((*pieces, self.text[position:]))
 
     def replacing(self, others: Mapping[int, bytes]) -> bytes:

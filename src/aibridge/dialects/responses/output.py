@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from aibridge.dialects.base import Thought, ToolUse
 from aibridge.dialects.reading import Kept
+from aibridge.dialects.responses.events import Place
 from aibridge.dialects.responses.items import (
     WRITTEN,
     Item,
@@ -22,9 +23,6 @@ from aibridge.dialects.responses.items import (
     tool_use,
     with_written,
 )
-
-Place = int | str
-"""Where an item stands: its index in the output, or its id on servers that do not say the index."""
 
 
 @dataclass(slots=True, eq=False)

@@ -10,13 +10,22 @@ from typing import Any, Self
 
 import msgspec
 
-from aibridge.dialects.base import Reply
+from aibridge.dialects.base import Reply, Turn
+from aibridge.dialects.calls import refuse_our_prefix
 from aibridge.dialects.reading import decoded, elements, mapping, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.responses.blocking import read_body
 from aibridge.dialects.responses.decoding import read
+from aibridge.dialects.responses.held import HeldTurns, answers_to, response_anchor
+from aibridge.dialects.responses.history import History, appended, asked_in, prepended, waiting_answers
+from aibridge.dialects.responses.looping import LoopingStream, LoopingWhole
 from aibridge.dialects.responses.references import is_reference, references
+from aibridge.dialects.responses.shown import Shown
 from aibridge.dialects.responses.stream import ResponsesReader
+from aibridge.dialects.responses.tools import ClientTools, may_offer, with_ours
+from aibridge.dialects.responses.turn_items import items_in
+from aibridge.dialects.turns import Anchor, Hidden
+from aibridge.tools import ToolResult, Toolset
 from aibridge.wire.json_body import JsonObject
 
 _UNIQUE = frozenset(
@@ -51,7 +60,7 @@ _ITEM = msgspec.json.Decoder(_InputItem)
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """See `aibridge.dialects.base.Request`."""
+    """See `aibridge.dialects.turns.LoopingRequest`."""
 
     model: str
     streaming: bool
@@ -60,6 +69,8 @@ class ResponsesRequest:
     _object: JsonObject = field(repr=False)
     _has_references: bool
     _added: frozenset[str]
+    offers: bool = False
+    _takes_tools: bool = True
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -86,10 +97,68 @@ class ResponsesRequest:
     def asking_usage(self) -> Self:
         return self
 
+    # -- injected tools --------------------------------------------------------------------------------
+
+    @property
+    def client_tools(self) -> Sequence[str]:
+        return ClientTools(self._object).names()
+
+    @property
+    def brings_servers(self) -> bool:
+        return ClientTools(self._object).bring_servers
+
+    @property
+    def anchors(self) -> Sequence[Anchor]:
+        found = dict.fromkeys(History(self._object.raw("input")).anchors(in_conversation=self._in_conversation))
+        if before := string_member(self._object, "previous_response_id"):
+            found[response_anchor(before)] = None
+        return tuple(found)
+
+    def offering(self, toolset: Toolset) -> Self:
+        refuse_our_prefix(ClientTools(self._object).bare_names())
+        if not toolset.tools or not self._takes_tools or not may_offer(self._object):
+            return self
+        return self._with({"tools": with_ours(self._object, toolset)}, offers=True)
+
+    def recalling(self, hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
+        given = self._object.raw("input")
+        recalled = History(given).recalling(hidden)
+        if before := string_member(self._object, "previous_response_id"):
+            answers = waiting_answers(hidden, before)
+            if answers:
+                recalled = prepended(recalled or given, answers)
+        return self if recalled is None else self._with({"input": recalled})
+
+    def renamed(self, upstream_id: str) -> Self:
+        return self._with({"previous_response_id": msgspec.json.encode(upstream_id)})
+
+    def continued(self, turn: Turn, results: Sequence[ToolResult], *, last: bool = False) -> Self:
+        answers = answers_to(turn, results)
+        # A conversation has what was asked, and the turn, once the turn is complete.
+        given = None if self._in_conversation else self._now("input")
+        said = [] if self._in_conversation else [raw for raw, _ in items_in(turn.said)]
+        edits = {"input": appended(given, [*said, *answers])}
+        return self._with({**edits, "tool_choice": b'"none"'} if last else edits)
+
+    @property
+    def _in_conversation(self) -> bool:
+        return self._object.raw("conversation") not in (None, b"null")
+
+    def _now(self, name: str) -> bytes | None:
+        return self._edits.get(name) or self._object.raw(name)
+
+    def _with(self, edits: Mapping[str, bytes], *, offers: bool | None = None) -> Self:
+        return replace(self, _edits={**self._edits, **edits}, offers=self.offers if offers is None else offers)
+
     def body(self) -> bytes:
         return self._object.with_members(self._edits) if self._edits else self._object.text
 
     def reply(self, *, stream: bool) -> Reply:
+        asked_after = self._object.raw("previous_response_id") if "previous_response_id" in self._edits else None
+        if self.offers or asked_after is not None:
+            asked = partial(asked_in, self._object.raw("input"))
+            held = HeldTurns(stored=self.stores, in_conversation=self._in_conversation, asked=asked)
+            return (LoopingStream if stream else LoopingWhole)(Shown(asked_after), held, stored=self.stores)
         if not stream:
             return WholeReply(partial(read_body, stored=self.stores))
         reader = ResponsesReader(stored=self.stores)
@@ -103,10 +172,10 @@ def parse(body: bytes) -> ResponsesRequest:
 
 def parse_compaction(body: bytes) -> ResponsesRequest:
     """The same for `/responses/compact`, which refuses `safety_identifier`: what the client sent is overwritten."""
-    return _request(body, frozenset())
+    return _request(body, frozenset(), takes_tools=False)
 
 
-def _request(body: bytes, added: frozenset[str]) -> ResponsesRequest:
+def _request(body: bytes, added: frozenset[str], *, takes_tools: bool = True) -> ResponsesRequest:
     found = request_object(body, _UNIQUE)
     items = [item for raw in elements(found.raw("input")) if (item := read(_ITEM, raw)) is not None]
     words = string_member(found, "input")
@@ -118,6 +187,7 @@ def _request(body: bytes, added: frozenset[str]) -> ResponsesRequest:
         _object=found,
         _has_references=any(is_reference(item.type, item.role) for item in items),
         _added=added,
+        _takes_tools=takes_tools,
     )
 
 

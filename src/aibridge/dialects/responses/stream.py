@@ -18,8 +18,11 @@ from aibridge.dialects.reading import text
 from aibridge.dialects.responses.blocking import ResponseObject, output_items, own_ids, response_object
 from aibridge.dialects.responses.decoding import read
 from aibridge.dialects.responses.errors import error_event, failure
+from aibridge.dialects.responses.events import TERMINAL, Event, Place, kind_of, place_of
 from aibridge.dialects.responses.items import Item, containers, item_of, text_of
-from aibridge.dialects.responses.output import Output, Place
+from aibridge.dialects.responses.output import Output
+from aibridge.dialects.responses.turn_items import is_our_use
+from aibridge.dialects.responses.turn_view import TurnView, number_of
 from aibridge.dialects.responses.usage import token_usage
 from aibridge.errors import Problem
 from aibridge.wire.sse import parse_block
@@ -29,31 +32,9 @@ _PLAIN_DELTA = re.compile(
     rb"(?:event: response\.(?:output_text|refusal)\.delta\r?\n)?"
     rb'data: \{"type": ?"response\.(?:output_text|refusal)\.delta"'
 ).match
-_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
-class _Event(msgspec.Struct):
-    """Nothing here is strict: a member of an unexpected type is not read, and the event still counts."""
-
-    type: Any = None
-    response: msgspec.Raw = msgspec.Raw(b"null")
-    item: msgspec.Raw = msgspec.Raw(b"null")
-    output_index: Any = None
-    item_id: Any = None
-    summary_index: Any = None
-    content_index: Any = None
-    delta: Any = None
-    error: Any = None
-    code: Any = None
-    message: Any = None
-
-
-class _Numbered(msgspec.Struct):
-    sequence_number: int = -1  # of servers that do not number their events
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-_NUMBERED = msgspec.json.Decoder(_Numbered)
+_EVENT = msgspec.json.Decoder(Event)
 
 
 class ResponsesReader:
@@ -63,7 +44,6 @@ class ResponsesReader:
         "_facts",
         "_final",
         "_held",
-        "_last",
         "_outcome",
         "_output",
         "_problem",
@@ -71,12 +51,16 @@ class ResponsesReader:
         "_tier",
         "_told",
         "_usage",
+        "_view",
+        "last",
         "response_id",
     )
 
-    def __init__(self, *, stored: bool) -> None:
+    def __init__(self, *, stored: bool, view: TurnView | None = None, last: bytes = b"") -> None:
+        """The reader for one turn of several shows it through `view`. `last`: the last event that the client has."""
         self.response_id: str | None = None
         self._stored = stored
+        self._view = view
         self._facts: list[Fact] = []
         self._output = Output()
         self._told: set[str] = set()  # ids of stored things
@@ -86,14 +70,16 @@ class ResponsesReader:
         self._outcome: TurnOutcome = "cut"
         self._problem: tuple[str | None, str | None] = (None, None)
         self._held = b""  # an error event that may be the last
-        self._last = b""  # the last event that the client has
+        self.last = last
 
     def ended(self) -> bool:
         return self._final
 
     def read(self, block: bytes) -> bytes:
         if not self._output.reads_text and not self._held and _PLAIN_DELTA(block):
-            self._last = block
+            if self._view is not None:
+                block = self._view.plain(block)
+            self.last = block
             return block
         before = self.held()
         said = parse_block(block)
@@ -103,11 +89,13 @@ class ResponsesReader:
         if event is None and said.name != b"error":
             self._facts.append(Unreadable("an event of the stream is no JSON object"))
             return before + block
-        event = event or _Event()
-        kind = _kind(event, said.name)
+        event = event or Event()
+        kind = kind_of(event, said.name)
         self._take(kind, event)
-        if not self._final:
-            self._last = block
+        if self._view is not None:
+            block = self._view.event(kind, event, block)
+        if block and not self._final:
+            self.last = block
         if kind == "error":
             self._held = before + block
             return b""
@@ -124,36 +112,38 @@ class ResponsesReader:
         return facts
 
     def end(self) -> Turn:
-        self._facts += self._output.end(self.response_id)
+        told = self._output.end(self.response_id)
+        # A call of ours is told by who runs it.
+        self._facts += told if self._view is None else (one for one in told if not is_our_use(one))
         if self._usage is not None:
             self._facts.append(token_usage(self._usage, self._tier, self.response_id, partial=not self._final))
             self._usage = None
         error_type, message = self._problem
-        return Turn(outcome=self._outcome, response_id=self.response_id, error_type=error_type, error_message=message)
+        turn = Turn(outcome=self._outcome, response_id=self.response_id, error_type=error_type, error_message=message)
+        return turn if self._view is None else self._view.ended(turn, stored=self._stored)
 
     def error_event(self, problem: Problem) -> bytes:
         """Our error as the next event of this stream: its number follows that of the last one given out."""
-        last = read(_NUMBERED, parse_block(self._last).data or b"{}")
-        return error_event(problem, last.sequence_number + 1 if last is not None else 0)
+        return error_event(problem, number_of(self.last) + 1)
 
-    def _take(self, kind: str, event: _Event) -> None:
+    def _take(self, kind: str, event: Event) -> None:
         if kind.endswith(".delta"):
             number = event.content_index if event.summary_index is None else event.summary_index
-            self._output.add(_place(event), kind, number if isinstance(number, int) else 0, text(event.delta))
+            self._output.add(place_of(event), kind, number if isinstance(number, int) else 0, text(event.delta))
         elif kind == "response.output_item.added":
             if (item := item_of(event.item)) is not None:
                 self._own_item(item)
-                self._output.begin(_place(event, item), item)
+                self._output.begin(place_of(event, item), item)
         elif kind == "response.output_item.done":
             if (item := item_of(event.item)) is not None:
-                self._complete(_place(event, item), item)
+                self._complete(place_of(event, item), item)
         elif kind == "error":
             self._fail(event.error or {"code": event.code, "message": event.message})
         else:
             response = response_object(event.response)
             if response is not None:
                 self._see(response)
-            if kind in _TERMINAL:
+            if kind in TERMINAL:
                 self._finish(kind, response or ResponseObject())
 
     def _see(self, response: ResponseObject) -> None:
@@ -192,17 +182,3 @@ class ResponsesReader:
         if fresh := tuple(one for one in dict.fromkeys(ids) if one not in self._told):
             self._told.update(fresh)
             self._facts.append(StoredIds(fresh))
-
-
-def _kind(event: _Event, name: bytes | None) -> str:
-    """What happened. An event of the name `error`, and one that holds an error and no type, are errors for the SDKs."""
-    if name == b"error" or (event.error and not text(event.type)):
-        return "error"
-    return text(event.type) or (name or b"").decode("utf-8", "replace")
-
-
-def _place(event: _Event, item: Item | None = None) -> Place:
-    """Which item an event is about: the place in the output says it, and the id where a server leaves that out."""
-    if isinstance(event.output_index, int):
-        return event.output_index
-    return text(event.item_id) if item is None else text_of(item, "id")

@@ -1,0 +1,126 @@
+"""Injected tools in a request, and in the echo of it: put behind the client's own, and cut out again.
+
+The client's tools keep their bytes, so that what the provider has cached of them stays valid.
+Source: https://platform.openai.com/docs/api-reference/responses/create, `tools` and `tool_choice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from aibridge.dialects.calls import is_ours
+from aibridge.dialects.openai_tools import parameters
+from aibridge.dialects.reading import decoded, mapping, string_member, text
+from aibridge.errors import InvalidRequest
+from aibridge.tools import Tool, Toolset
+from aibridge.wire.json_array import JsonArray
+from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
+
+_READ = ("type", "name", "tools")
+
+
+class ClientTools:
+    """The client's own tools, as they stand in a body."""
+
+    __slots__ = ("_tools",)
+
+    def __init__(self, found: JsonObject) -> None:
+        """Raises: InvalidRequest, when two parsers could read a tool differently."""
+        self._tools = [one for raw in _elements(found.raw("tools")) if (one := _tool(raw)) is not None]
+
+    def names(self) -> tuple[str, ...]:
+        """Functions and custom tools by their names, those in a namespace with it and a dot before."""
+        return tuple(name for one in self._tools for name in _names(one))
+
+    def bare_names(self) -> Iterator[str]:
+        """The same without namespaces: each must be free of our prefix, wherever it stands."""
+        for one in self._tools:
+            yield from _own_name(one)
+            for inner in _inner(one):
+                yield from _own_name(inner)
+
+    @property
+    def bring_servers(self) -> bool:
+        return any(string_member(one, "type") == "mcp" for outer in self._tools for one in (outer, *_inner(outer)))
+
+
+def may_offer(found: JsonObject) -> bool:
+    """Whether a request can carry more tools: the model may choose freely, and nothing is replaced by the list.
+
+    With `allowed_tools` in mode `auto` they are offered although the model may not call them there: the list of
+    tools is the same in all requests of a conversation, which is what that choice is for.
+    """
+    tools, choice = found.raw("tools"), found.raw("tool_choice")
+    if tools is None and found.raw("prompt") not in (None, b"null"):
+        return False  # a stored prompt has tools of its own, which a list in the request would replace
+    if tools not in (None, b"null") and not tools.startswith(b"["):
+        return False  # the provider refuses it, in its own words
+    if choice in (None, b"null", b'"auto"'):
+        return True
+    restricted = mapping(decoded(choice))
+    return restricted.get("type") == "allowed_tools" and restricted.get("mode") == "auto"
+
+
+def with_ours(found: JsonObject, toolset: Toolset) -> bytes:
+    """The list of tools with ours at its end."""
+    ours = toolset.written("responses", _written)
+    theirs = JsonArray.parse(found.raw("tools") or b"null")
+    return theirs.inserting({len(theirs): ours}) if theirs is not None else b"[" + ours + b"]"
+
+
+def without_ours(tools: bytes) -> bytes:
+    """The list of tools in a response, as the client may see it. Where none is ours: the same object."""
+    array = JsonArray.parse(tools)
+    if array is None:
+        return tools
+    return array.without(
+        {number for number, raw in enumerate(array.elements()) if b"bmcp_" in raw and _is_our_tool(raw)}
+    )
+
+
+def _is_our_tool(raw: bytes) -> bool:
+    tool = mapping(decoded(raw))
+    return tool.get("type") == "function" and is_ours(text(tool.get("name")))
+
+
+def _written(tool: Tool) -> bytes:
+    # `strict` would make the provider refuse schemas that leave anything open, as most do.
+    return (
+        b'{"type":"function","name":' + msgspec.json.encode(tool.id)
+        + b',"description":' + msgspec.json.encode(tool.description)
+        + b',"parameters":' + parameters(tool.schema)
+        + b',"strict":false}'
+    )  # fmt: skip
+
+
+def _elements(tools: bytes | None) -> list[bytes]:
+    array = JsonArray.parse(tools) if tools is not None else None
+    return array.elements() if array is not None else []
+
+
+def _tool(raw: bytes) -> JsonObject | None:
+    try:
+        return JsonObject.parse(raw, _READ)
+    except DoubledMember as error:
+        raise InvalidRequest(f"tools: {error}") from None
+    except NotAnObject:
+        return None
+
+
+def _inner(tool: JsonObject) -> Iterator[JsonObject]:
+    if string_member(tool, "type") == "namespace":
+        yield from (one for raw in _elements(tool.raw("tools")) if (one := _tool(raw)) is not None)
+
+
+def _names(tool: JsonObject) -> Iterator[str]:
+    yield from _own_name(tool)
+    for inner in _inner(tool):
+        for name in _own_name(inner):
+            yield f"{string_member(tool, 'name') or ''}.{name}"
+
+
+def _own_name(tool: JsonObject) -> Iterator[str]:
+    if name := string_member(tool, "name"):
+        yield name
