@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from aibridge.errors import Problem as Problem
     from aibridge.errors import RecordingFailed as RecordingFailed
     from aibridge.errors import Refused as Refused
+    from aibridge.link import Link as Link
+    from aibridge.link import Proxy as Proxy
     from aibridge.ports import Authenticator as Authenticator
     from aibridge.ports import ConversationStore as ConversationStore
     from aibridge.ports import Identity as Identity
@@ -51,6 +53,7 @@ _HOMES = {
     "aibridge.bridge": ("RequestBridge", "ScopeAuthenticator"),
     "aibridge.credentials": ("Secret",),
     "aibridge.errors": ("Problem", "RecordingFailed", "Refused"),
+    "aibridge.link": ("Link", "Proxy"),
     "aibridge.ports": ("Authenticator", "ConversationStore", "Identity", "Recorder", "Upstream"),
     "aibridge.providers.base": ("Provider",),
     "aibridge.recorders.callback": ("CallbackRecorder",),

@@ -385,4 +385,4 @@ class _Run:
 
 
 def _secrets(providers: Sequence[Provider]) -> Iterable[str]:
-    return (key.reveal() for provider in providers for key in provider.keys)
+    return (secret for provider in providers for secret in provider.secrets)

@@ -17,6 +17,7 @@ from aibridge.actor import Actor
 from aibridge.dialects.base import DialectName
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import Header
+from aibridge.link import Link
 from aibridge.notices import Notice
 from aibridge.records import (
     InterceptionRecord,
@@ -251,6 +252,7 @@ class UpstreamRequest:
     headers: Sequence[Header] = field(repr=False)  # the provider's key is in them
     body: bytes = field(repr=False)
     purpose: Purpose | None = None  # not sent
+    link: Link | None = None  # how the provider is reached; None: straight
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,7 @@ class OpenUpstream(Protocol):
     """An upstream request in the making; leaving the block cancels whatever is unfinished."""
 
     async def __aenter__(self) -> UpstreamResponse:
-        """Raises: UpstreamUnreachable, UpstreamStalled."""
+        """Raises: UpstreamUnreachable, UpstreamStalled, Refused when no connection may be opened for it."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -40,6 +40,12 @@ class Authority:
         )
         self._root = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
+    def root(self) -> Path:
+        """The file with the authority's own certificate."""
+        file = self._folder / f"root-{x509.random_serial_number()}.pem"
+        file.write_text(self._root)
+        return file
+
     def trusted(self) -> ssl.SSLContext:
         """For a client that trusts this authority and no other."""
         context = ssl.create_default_context(cadata=self._root)
@@ -48,6 +54,18 @@ class Authority:
 
     def server(self, *names: str, expired: bool = False) -> ssl.SSLContext:
         """For a server of these names or addresses."""
+        file, _ = self._issued(*names, expired=expired)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def client(self, name: str, *, apart: bool = False, password: bytes | None = None) -> tuple[Path, Path | None]:
+        """The file of a client's certificate, and where they are `apart` that of its key."""
+        return self._issued(name, apart=apart, password=password)
+
+    def _issued(
+        self, *names: str, expired: bool = False, apart: bool = False, password: bytes | None = None
+    ) -> tuple[Path, Path | None]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         end = _NOW - _DAY / 2 if expired else _NOW + _DAY
@@ -58,13 +76,16 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         file = self._folder / f"{certificate.serial_number}.pem"
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        file.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        locked = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+        public = certificate.public_bytes(serialization.Encoding.PEM)
+        if not apart:
+            file.write_bytes(secret + public)
+            return file, None
+        file.write_bytes(public)
+        beside = file.with_suffix(".key")
+        beside.write_bytes(secret)
+        return file, beside
 
     def _certificate(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, begins: dt.datetime, ends: dt.datetime

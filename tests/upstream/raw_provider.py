@@ -82,11 +82,13 @@ class RawProvider:
     scripts: list[Script]
     peers: list[Peer] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
+    shown: list[object] = field(default_factory=list)  # the certificates of those who connected
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer)
         script = self.scripts[min(len(self.peers), len(self.scripts) - 1)]
         self.peers.append(peer)
+        self.shown.append(writer.get_extra_info("peercert"))
         try:
             await script(peer)
         except (OSError, asyncio.IncompleteReadError):

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
-from aibridge.upstream import HttpUpstream, pool
+from aibridge.upstream import HttpUpstream
 from tests.upstream.raw_provider import PATIENT, WHOLE, Peer, answering, ask, post, raw_provider
 from tests.waiting import BOUND, until
 
@@ -245,10 +245,8 @@ async def test_an_upstream_may_be_closed_before_and_after_its_use() -> None:
         await upstream.close()
 
 
-async def test_connections_that_nobody_needs_are_closed_in_time(
-    upstream: HttpUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "IDLE_LIMIT", 0.1)
+async def test_connections_that_nobody_needs_are_closed_in_time() -> None:
+    upstream = HttpUpstream(idle_timeout=0.1)
     closed = asyncio.Event()
 
     async def play(peer: Peer) -> None:

@@ -81,7 +81,7 @@ class Asking:
         provider = question.route.provider
         url = upstream_url(question.route, question.identity.query)
         purpose = replace(question.purpose, attempt=attempt) if attempt else question.purpose
-        request = UpstreamRequest(question.method, url, self._headers(credential), body, purpose)
+        request = UpstreamRequest(question.method, url, self._headers(credential), body, purpose, provider.link)
         first_byte = provider.first_byte_timeout if question.streaming else provider.blocking_first_byte_timeout
         timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
         if provider.platform is not None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from aibridge.credentials import Secret
 from aibridge.dialects.base import Dialect
+from aibridge.link import Link
 from aibridge.providers.header_names import FORWARDED, NEVER_SENT, folded
 from aibridge.providers.platform import Platform
 
@@ -104,6 +105,7 @@ class Provider:
     first_byte_timeout: float = 120.0
     blocking_first_byte_timeout: float = 600.0  # a whole answer is written before its first byte
     stall_timeout: float = 600.0
+    link: Link | None = None  # how it is reached; None: straight, trusting the system's authorities
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -134,6 +136,12 @@ class Provider:
         """A request goes out once, with the one key: nothing is remembered of the requests before."""
         return len(self.keys) < 2 and not self.max_retries and self.circuit_breaker is None
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be found nowhere else: in no answer, no log line, no dump."""
+        keys = tuple(key.reveal() for key in self.keys)
+        return keys if self.link is None else (*keys, *self.link.secrets)
+
     def _check_keys(self) -> None:
         if len(self.keys) > MAX_KEYS:
             raise ValueError(f"keys of provider {self.name!r}: at most {MAX_KEYS}")
@@ -160,6 +168,7 @@ class Settings(TypedDict, total=False):
     first_byte_timeout: float
     blocking_first_byte_timeout: float
     stall_timeout: float
+    link: Link | None
 
 
 def as_secrets(key: str | Secret | None, keys: Sequence[str | Secret]) -> tuple[Secret, ...]:

@@ -1,21 +1,23 @@
 """The way out to providers: HTTP/1.1 over pooled connections, parsed by httptools, nothing in between.
 
-Nothing is added to a request but Host and Content-Length, no redirect is followed, no environment variable is read.
+Nothing is added to a request but Host and Content-Length, and on the way through a proxy what that wants to know. No
+redirect is followed. No environment variable is read (but by OpenSSL, which finds the system's authorities so).
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
 
-from aibridge.errors import InvalidRequest, UpstreamUnreachable
+from aibridge.errors import InvalidRequest, Problem, Refused, UpstreamUnreachable
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.upstream.answer import Answer
+from aibridge.upstream.certificates import Certificates
+from aibridge.upstream.connecting import proxy_authorization
 from aibridge.upstream.connection import Connection
-from aibridge.upstream.pool import Origin, Pool
+from aibridge.upstream.pool import IDLE_TIMEOUT, MAX_IDLE, Origin, Pool
 
 __all__ = ["HttpUpstream"]
 
@@ -25,16 +27,25 @@ _OURS = frozenset({b"host", b"content-length", b"transfer-encoding", b"connectio
 class HttpUpstream:
     """See `aibridge.ports.Upstream`. Binds to the running loop at the first request, not before.
 
-    `ssl_context` verifies providers; by default the system's certificate authorities do.
+    `ssl_context` verifies providers whose link names no certificates; by default the system's authorities do.
+    `max_idle` connections to one origin are kept for `idle_timeout` seconds after their last use.
     """
 
-    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
-        self._ssl_context = ssl_context
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_idle: int = MAX_IDLE,
+        idle_timeout: float = IDLE_TIMEOUT,
+    ) -> None:
+        self._certificates = Certificates(ssl_context)
+        self._max_idle = max_idle
+        self._idle_timeout = idle_timeout
         self._pool: Pool | None = None
 
     def open(self, request: UpstreamRequest, timeouts: UpstreamTimeouts, *, decode: bool = True) -> Opening:
         if self._pool is None:
-            self._pool = Pool(self._ssl_context)
+            self._pool = Pool(self._certificates, max_idle=self._max_idle, idle_timeout=self._idle_timeout)
         return Opening(self._pool, request, timeouts, decode=decode)
 
     async def close(self) -> None:
@@ -46,7 +57,7 @@ class HttpUpstream:
 class Opening:
     """See `aibridge.ports.OpenUpstream`."""
 
-    __slots__ = ("_answer", "_connection", "_decode", "_pool", "_request", "_timeouts")
+    __slots__ = ("_answer", "_connection", "_decode", "_pool", "_request", "_slot", "_timeouts")
 
     def __init__(self, pool: Pool, request: UpstreamRequest, timeouts: UpstreamTimeouts, *, decode: bool) -> None:
         self._pool = pool
@@ -55,49 +66,63 @@ class Opening:
         self._decode = decode
         self._connection: Connection | None = None
         self._answer: Answer | None = None
+        self._slot: asyncio.Semaphore | None = None  # held, from before there is a connection until the block is left
 
     async def __aenter__(self) -> Answer:
         request, timeouts = self._request, self._timeouts
         parts = urlsplit(request.url)
-        origin = Origin(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        origin = Origin(parts.scheme, parts.hostname or "", port, request.link)
         head = _head(request, parts)
         deadline = asyncio.get_running_loop().time() + timeouts.first_byte
-        connection = self._connection = await self._connected(origin, deadline)
-        answer = self._answer = connection.send(
-            head, request.body, timeouts, deadline, bodiless=request.method == "HEAD", decode=self._decode
-        )
         try:
+            connection = self._connection = await self._connected(origin, deadline)
+            answer = self._answer = connection.send(
+                head, request.body, timeouts, deadline, bodiless=request.method == "HEAD", decode=self._decode
+            )
             await answer.head()
+            if answer.status == 407 and origin.link is not None and origin.link.proxy is not None:
+                raise UpstreamUnreachable("the proxy did not take our credential for it (HTTP 407)")
         except BaseException:
-            connection.abandon(answer)
+            self._leave()
             raise
         return answer
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         # A connection whose answer was read to its end is in the pool again; any other is cut.
         if self._connection is not None and self._answer is not None:
             self._connection.abandon(self._answer)
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.release()
 
     async def _connected(self, origin: Origin, deadline: float) -> Connection:
-        connection = self._pool.idle(origin)
-        if connection is not None:
-            return connection
+        slots = self._pool.slots(origin)
+        if slots is None and (idle := self._pool.idle(origin)) is not None:
+            return idle
         limit = self._timeouts.connect
         try:
             async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + limit)):
+                if slots is not None:
+                    await slots.acquire()
+                    self._slot = slots
+                    if (idle := self._pool.idle(origin)) is not None:
+                        return idle
                 return await self._pool.connect(origin)
         except TimeoutError:
+            if slots is not None and self._slot is None:
+                raise Refused(_all_in_use(limit)) from None
             raise UpstreamUnreachable(f"no connection to the provider within {limit:g} s") from None
-        except ssl.SSLError as error:
-            raise UpstreamUnreachable(
-                f"the TLS connection to the provider failed ({error.reason or 'error'})"
-            ) from None
-        except UnicodeError:  # of a host name that is none (an empty or too long part)
-            raise UpstreamUnreachable("the provider's host name cannot be resolved") from None
-        except OSError as error:
-            raise UpstreamUnreachable(_in_words(error)) from None
+
+
+def _all_in_use(waited: float) -> Problem:
+    message = f"all connections that the provider may be given are in use (waited {waited:g} s)"
+    return Problem(503, message, headers=[(b"retry-after", b"1")])
 
 
 def _head(request: UpstreamRequest, parts: SplitResult) -> bytes:
@@ -108,8 +133,13 @@ def _head(request: UpstreamRequest, parts: SplitResult) -> bytes:
     target = parts.path or "/"
     if parts.query:
         target = f"{target}?{parts.query}"
+    proxy = None if request.link is None or parts.scheme == "https" else request.link.proxy
+    if proxy is not None:  # which is sent the whole URL (RFC 9112 section 3.2.2)
+        target = f"http://{parts.netloc}{target}"
     lines = [f"{request.method} {target} HTTP/1.1".encode("ascii"), b"host: " + parts.netloc.encode("ascii")]
     lines += [name + b": " + value for name, value in request.headers if name.lower() not in _OURS]
+    if proxy is not None:
+        lines += proxy_authorization(proxy)
     if request.body or request.method not in ("GET", "HEAD", "DELETE"):
         lines.append(b"content-length: %d" % len(request.body))
     head = b"\r\n".join(lines)
@@ -117,9 +147,3 @@ def _head(request: UpstreamRequest, parts: SplitResult) -> bytes:
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise InvalidRequest("a header value has a line break or NUL in it")
     return head + b"\r\n\r\n"
-
-
-def _in_words(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "the provider's host name cannot be resolved"
-    return f"no connection to the provider ({error.strerror or type(error).__name__})"

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import NamedTuple
 
+from aibridge.link import Link
+from aibridge.upstream.certificates import Certificates
+from aibridge.upstream.connecting import connect
 from aibridge.upstream.connection import Connection
 
-IDLE_LIMIT = 30.0
+IDLE_TIMEOUT = 30.0
 """Seconds that a connection waits for its next request: less than the load balancers in front of providers allow."""
+MAX_IDLE = 500
+"""Idle connections to one origin: what many requests at once leave behind must not use up the descriptors."""
 
 
 class Origin(NamedTuple):
     scheme: str
     host: str
     port: int
+    link: Link | None = None
 
 
 class Pool:
     """Opens connections and keeps the idle ones."""
 
-    def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
-        self._ssl_context = ssl_context
+    def __init__(self, certificates: Certificates, *, max_idle: int, idle_timeout: float) -> None:
+        self._certificates = certificates
+        self._max_idle = max_idle
+        self._idle_timeout = idle_timeout
+        self._slots: dict[Origin, asyncio.Semaphore] = {}
         self._idle: dict[Origin, list[Connection]] = {}
         self._all: dict[Connection, Origin] = {}
         self._loop = asyncio.get_running_loop()
@@ -38,15 +46,24 @@ class Pool:
         return None
 
     async def connect(self, origin: Origin) -> Connection:
-        """A new connection. Raises: OSError, ssl.SSLError."""
-        context = None
-        if origin.scheme == "https":
-            context = self._ssl_context = self._ssl_context or _default_context()
-        _, connection = await self._loop.create_connection(
-            lambda: Connection(self._release, self._forget), origin.host, origin.port, ssl=context
-        )
-        self._all[connection] = origin
+        """A new connection. Raises: UpstreamUnreachable."""
+        connection = Connection(self._release, self._forget)
+        await connect(connection, *origin, self._certificates)
+        if connection.usable:  # else whoever asks learns it from the connection
+            self._all[connection] = origin
         return connection
+
+    def slots(self, origin: Origin) -> asyncio.Semaphore | None:
+        """To be held by whoever uses a connection to `origin`; None: there may be any number of them.
+
+        An idle connection is used before a new one is made, so that there never are more than slots.
+        """
+        if origin.link is None or not origin.link.max_connections:
+            return None
+        slots = self._slots.get(origin)
+        if slots is None:
+            slots = self._slots[origin] = asyncio.Semaphore(origin.link.max_connections)
+        return slots
 
     async def close(self) -> None:
         if self._sweep is not None:
@@ -57,9 +74,12 @@ class Pool:
         await asyncio.sleep(0)  # lets the transports close their sockets
 
     def _release(self, connection: Connection) -> None:
-        self._idle.setdefault(self._all[connection], []).append(connection)
+        waiting = self._idle.setdefault(self._all[connection], [])
+        waiting.append(connection)
+        if len(waiting) > self._max_idle:
+            waiting.pop(0).close()
         if self._sweep is None:
-            self._sweep = self._loop.call_later(IDLE_LIMIT, self._close_old)
+            self._sweep = self._loop.call_later(self._idle_timeout, self._close_old)
 
     def _forget(self, connection: Connection) -> None:
         origin = self._all.pop(connection, None)
@@ -67,17 +87,11 @@ class Pool:
             waiting.remove(connection)
 
     def _close_old(self) -> None:
-        oldest = self._loop.time() - IDLE_LIMIT
+        oldest = self._loop.time() - self._idle_timeout
         for waiting in self._idle.values():
             for connection in waiting:
                 if connection.idle_since <= oldest:
                     connection.close()
             waiting[:] = [connection for connection in waiting if connection.usable]
         kept = any(self._idle.values())
-        self._sweep = self._loop.call_later(IDLE_LIMIT / 2, self._close_old) if kept else None
-
-
-def _default_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+        self._sweep = self._loop.call_later(self._idle_timeout / 2, self._close_old) if kept else None
