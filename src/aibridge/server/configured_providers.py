@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aibridge.breaker import BreakerSettings
@@ -11,6 +12,7 @@ from aibridge.credentials import Secret
 from aibridge.providers import FACTORIES, Provider
 from aibridge.server.config import Configuration, ProviderTable, Wrong
 from aibridge.server.config.values import Unresolved, resolved
+from aibridge.server.configured_links import configured_link
 
 _TAKEN_OVER = (
     "max_retries",
@@ -39,11 +41,14 @@ def _provider(configuration: Configuration, index: int, environ: Mapping[str, st
         settings["base_url"] = table.base_url
     try:
         keys = _keys(table, configuration, environ)
-        return FACTORIES[table.type](name=table.instance, keys=keys, **settings)
+        provider = FACTORIES[table.type](name=table.instance, keys=keys, **settings)
     except Unresolved as error:
         raise Wrong(f"{configuration.place(('providers', index, 'keys'))}: {error}") from None
     except ValueError as error:
         raise Wrong(f"{configuration.place(('providers', index))}: {error}") from None
+    if not table.enabled:  # what is switched off may lack its files, too
+        return provider
+    return replace(provider, link=configured_link(configuration, index, provider.base_url, environ))
 
 
 def _keys(table: ProviderTable, configuration: Configuration, environ: Mapping[str, str]) -> tuple[Secret, ...]:

@@ -66,13 +66,12 @@ async def tracing(configuration: Configuration) -> AsyncIterator[Tracing | None]
         yield traced
 
 
-def way_out(configuration: Configuration, secrets: Iterable[str]) -> Upstream | None:
-    """The way out that dumps what passes; None: there are no dumps, and any way out will do."""
+def dumped(upstream: Upstream, configuration: Configuration, secrets: Iterable[str]) -> Upstream:
+    """The way out whose exchanges are dumped, if that is wanted; else as it is."""
     settings = configuration.settings.dumps
     if not settings.folder:
-        return None
+        return upstream
     from aibridge.dumps import DumpingUpstream, Folder  # noqa: PLC0415  only when it is switched on
-    from aibridge.upstream import HttpUpstream  # noqa: PLC0415  as above
 
     scrubber = Scrubber(secrets)
 
@@ -82,4 +81,4 @@ def way_out(configuration: Configuration, secrets: Iterable[str]) -> Upstream | 
     path = configuration.base / settings.folder
     folder = Folder(path, scrub=scrub, max_bytes=settings.max_bytes, max_exchanges=settings.max_exchanges)
     _log.warning("debug dumps are on: prompts and answers are written to files", extra={"folder": str(path)})
-    return DumpingUpstream(HttpUpstream(), folder, ids=new_id)
+    return DumpingUpstream(upstream, folder, ids=new_id)

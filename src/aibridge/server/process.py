@@ -37,6 +37,7 @@ from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
 from aibridge.unobserved import UNOBSERVED
+from aibridge.upstream import HttpUpstream
 
 if TYPE_CHECKING:
     from aibridge.metrics import Metrics
@@ -58,7 +59,7 @@ class Plan:
     @property
     def secrets(self) -> list[str]:
         """What must not be written anywhere."""
-        return [self.secret.reveal(), *(key.reveal() for provider in self.providers for key in provider.keys)]
+        return [self.secret.reveal(), *(secret for provider in self.providers for secret in provider.secrets)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             providers=plan.providers,
             recorder=store.recorder if metrics is None else metrics.recording(store.recorder),
             authenticator=authenticator,
-            upstream=insight.way_out(configuration, plan.secrets),
+            upstream=insight.dumped(_way_out(configuration), configuration, plan.secrets),
             conversations=store.conversations,
             observer=metrics or UNOBSERVED,
             tracing=tracing,
@@ -173,6 +174,11 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             }
             door = shed_first(FrontDoor(bridge=bridge, api=api, own=own), Pressure(clock.monotonic))
             yield Gateway(door, bridge, store, draining, metrics)
+
+
+def _way_out(configuration: Configuration) -> HttpUpstream:
+    settings = configuration.settings.upstream
+    return HttpUpstream(max_idle=settings.max_idle, idle_timeout=settings.idle_timeout)
 
 
 def _why_not_kept(store: Store) -> str | None:

@@ -115,12 +115,23 @@ class ProviderTable(Table):
     first_byte_timeout: Duration = 120.0
     blocking_first_byte_timeout: Duration = 600.0
     stall_timeout: Duration = 600.0
+    proxy: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})  # "": none
+    ca_bundle: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    max_connections: int = Field(default=0, ge=0)
     bedrock: Bedrock | None = None
     circuit_breaker: CircuitBreaker | None = None
 
     @property
     def instance(self) -> str:
         return self.name or self.type
+
+
+class Upstream(Table):
+    ca_bundle: str | None = None
+    max_idle: int = Field(default=500, ge=0)
+    idle_timeout: Duration = 30.0
 
 
 class McpServer(Table):
@@ -180,6 +191,7 @@ class Settings(Table):
     database: Database = Database()
     auth: Auth = Auth()
     providers: list[ProviderTable] = []
+    upstream: Upstream = Upstream()
     mcp_servers: list[McpServer] = []
     tools: Tools = Tools()
     recording: Recording = Recording()
