@@ -89,4 +89,4 @@ def test_links_are_equal_by_value_and_differ_by_everything_that_they_say() -> No
 @pytest.mark.parametrize("wrong", [{"client_key": "key.pem"}, {"max_connections": -1}])
 def test_a_link_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Link(**wrong)  # type: ignore[arg-type]
+        Link(**wrong)  # type: ignore[arg-type]  # one of its fields
