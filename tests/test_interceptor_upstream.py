@@ -190,7 +190,7 @@ async def test_what_cannot_be_read_is_relayed_unchanged(exchange: Exchange) -> N
 async def test_what_follows_the_terminal_event_is_relayed_too_but_not_waited_for(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aibridge.interceptor._TRAILER_DEADLINE", 0.05)
+    monkeypatch.setattr("aibridge.trailers._DEADLINE", 0.05)
     trailer = b": goodbye\n\n"
     scene = stage(exchange)
     scene.streams(*exchange.events, trailer)

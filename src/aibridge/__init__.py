@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from aibridge.asking import ProviderStates as ProviderStates
     from aibridge.breaker import BreakerSettings as BreakerSettings
     from aibridge.bridge import RequestBridge as RequestBridge
-    from aibridge.bridge import ScopeAuthenticator as ScopeAuthenticator
     from aibridge.credentials import Secret as Secret
     from aibridge.errors import Problem as Problem
     from aibridge.errors import RecordingFailed as RecordingFailed
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from aibridge.ports import ConversationStore as ConversationStore
     from aibridge.ports import Identity as Identity
     from aibridge.ports import Recorder as Recorder
+    from aibridge.ports import Toolbox as Toolbox
     from aibridge.ports import Upstream as Upstream
     from aibridge.providers.base import Provider as Provider
     from aibridge.recorders.callback import CallbackRecorder as CallbackRecorder
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from aibridge.records import PromptUsageRecord as PromptUsageRecord
     from aibridge.records import TokenUsageRecord as TokenUsageRecord
     from aibridge.records import ToolUsageRecord as ToolUsageRecord
+    from aibridge.scope_authenticator import ScopeAuthenticator as ScopeAuthenticator
+    from aibridge.tool_settings import ToolSettings as ToolSettings
 
 __version__ = "0.1.0"
 
@@ -50,11 +52,11 @@ _HOMES = {
     "aibridge.actor": ("Actor", "set_actor"),
     "aibridge.asking": ("ProviderStates",),
     "aibridge.breaker": ("BreakerSettings",),
-    "aibridge.bridge": ("RequestBridge", "ScopeAuthenticator"),
+    "aibridge.bridge": ("RequestBridge",),
     "aibridge.credentials": ("Secret",),
     "aibridge.errors": ("Problem", "RecordingFailed", "Refused"),
     "aibridge.link": ("Link", "Proxy"),
-    "aibridge.ports": ("Authenticator", "ConversationStore", "Identity", "Recorder", "Upstream"),
+    "aibridge.ports": ("Authenticator", "ConversationStore", "Identity", "Recorder", "Toolbox", "Upstream"),
     "aibridge.providers.base": ("Provider",),
     "aibridge.recorders.callback": ("CallbackRecorder",),
     "aibridge.recorders.fan_out": ("FanOut",),
@@ -67,6 +69,8 @@ _HOMES = {
         "TokenUsageRecord",
         "ToolUsageRecord",
     ),
+    "aibridge.scope_authenticator": ("ScopeAuthenticator",),
+    "aibridge.tool_settings": ("ToolSettings",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,22 +17,36 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from aibridge import failures
-from aibridge.actor import actor_of
+from aibridge.asked import Asked
 from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
-from aibridge.interceptor import Asked, Interception, Ports
+from aibridge.interceptor import Interception, Ports
+from aibridge.offers import Offering
 from aibridge.passthrough import PassthroughRequest, pass_through
-from aibridge.ports import Authenticator, Clock, ConversationStore, Identity, Ids, Observer, Recorder, Tracing, Upstream
+from aibridge.ports import (
+    Authenticator,
+    Clock,
+    ConversationStore,
+    Identity,
+    Ids,
+    Observer,
+    Recorder,
+    Toolbox,
+    Tracing,
+    Upstream,
+)
 from aibridge.providers.base import Provider
 from aibridge.providers.headers import NOSNIFF, request_ids
 from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
 from aibridge.request_body import ClientLeft, coding_of, decoded, read_body
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
+from aibridge.scope_authenticator import UNAUTHORIZED, ScopeAuthenticator
 from aibridge.stores.conversations import MemoryConversationStore
+from aibridge.tool_settings import ToolSettings
 from aibridge.unobserved import UNOBSERVED
 from aibridge.upstream import HttpUpstream
 from aibridge.websockets import refuse_websocket
@@ -41,18 +55,6 @@ MAX_BODY = 32 * 1024 * 1024
 _LOG = logging.getLogger("aibridge")
 _MOUNTED_PREFIXES = ("",)
 _UNTRACED = nullcontext()
-# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
-_UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
-
-
-class ScopeAuthenticator:
-    """Takes the actor that the host has put on the request with `set_actor`."""
-
-    async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
-        actor = actor_of(scope)
-        if actor is None:
-            raise Refused(Problem(401, "nobody is signed in", headers=_UNAUTHORIZED))
-        return Identity(actor, list(scope["headers"]), scope.get("query_string", b""))
 
 
 class RequestBridge:
@@ -63,9 +65,12 @@ class RequestBridge:
         recorder: keeps the records.
         authenticator: finds the actor; by default the one that the host set with `set_actor`.
         upstream: the way out; by default our own HTTP/1.1 client, closed with the bridge.
-        conversations: owners of what providers store; by default in memory, which a restart forgets.
+        conversations: owners of what providers store, and what clients did not see of their replies; by default in
+            memory, which a restart forgets.
         observer: told what no record says: what is in flight, refused, passed through.
         tracing: follows each request as a tree of spans (`aibridge.tracing.Tracing`).
+        toolbox: lists and runs injected tools; without one no request carries any.
+        tools: how far an inner loop may go, and what clients may bring themselves.
         clock, ids: time and identifiers, as arguments.
         attribution_key: key of the hashed identifiers of people (`upstream_user="hash"`, or too long a value).
             The same key gives the same identifiers; by default one is made, so they change with each start.
@@ -93,6 +98,8 @@ class RequestBridge:
         observer: Observer = UNOBSERVED,
         tracing: Tracing | None = None,
         states: ProviderStates | None = None,
+        toolbox: Toolbox | None = None,
+        tools: ToolSettings | None = None,
         clock: Clock | None = None,
         ids: Ids = new_id,
         attribution_key: bytes | None = None,
@@ -110,6 +117,9 @@ class RequestBridge:
         self._tracing = tracing
         if tracing is not None:
             self._upstream, recorder = tracing.asking(self._upstream), tracing.recording(recorder)
+        if toolbox is not None and tracing is not None:
+            toolbox = tracing.calling(toolbox)
+        conversations = conversations or MemoryConversationStore()
         clock = clock or SystemClock()
         self.states = states or ProviderStates()
         """What is known of the providers from the requests before."""
@@ -118,7 +128,8 @@ class RequestBridge:
         self._ports = Ports(
             upstream=self._upstream,
             recorder=recorder,
-            conversations=conversations or MemoryConversationStore(),
+            conversations=conversations,
+            offering=Offering(toolbox, tools or ToolSettings(), conversations),
             clock=clock,
             ids=ids,
             scrubber=Scrubber(_secrets(providers)),
@@ -187,7 +198,7 @@ class RequestBridge:
 
     def abort_credential(self, credential_id: str, why: str = "your credential is no longer valid") -> None:
         """Ends, as `abort` does, what this credential let in: it was revoked, or its owner was. Clients are told `why`."""
-        problem = Problem(401, why, headers=_UNAUTHORIZED)
+        problem = Problem(401, why, headers=UNAUTHORIZED)
         for run in self._running:
             if run.credential_id == credential_id:
                 run.interruption.interrupt("gateway_aborted", problem)

@@ -48,6 +48,10 @@ class RecordingFailed(Exception):
     """A recorder could not make a record durable. The message says why and holds no content."""
 
 
+class ToolsTookTooLong(Exception):
+    """The inner loop has no time left. The message is safe to show and to record."""
+
+
 class UpstreamFailure(Exception):
     """The provider could not be reached, or broke off. The message is safe to show and to record."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from aibridge.errors import KeysExhausted, Problem, UpstreamFailure, UpstreamStalled
+from aibridge.errors import KeysExhausted, Problem, ToolsTookTooLong, UpstreamFailure, UpstreamStalled
 from aibridge.records import State
 
 
@@ -50,6 +50,10 @@ def cancelled(reason: Literal["client_gone", "gateway_aborted"] | None) -> Failu
 def unrecordable() -> Failure:
     problem = Problem(503, "the record of this request could not be kept; the answer was withheld")
     return Failure("gateway_aborted", problem, "recording_failed")
+
+
+def out_of_time(error: ToolsTookTooLong) -> Failure:
+    return Failure("gateway_aborted", Problem(504, str(error)), "tool_time_limit")
 
 
 def internal_error() -> Failure:

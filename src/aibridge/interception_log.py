@@ -217,7 +217,10 @@ class InterceptionLog:
             case TokenUsage():
                 await self._recorder.record_token_usage(self._token_usage(fact))
             case ToolUse():
-                await self._recorder.record_tool_usage(self._tool_usage(fact))
+                called = self._tool_usage(fact)
+                await self._recorder.record_tool_usage(called)
+                if fact.server is not None:
+                    self.observation.ran(called, fact.server)
             case Thought():
                 await self._recorder.record_model_thought(self._thought(fact))
             case Unreadable():
@@ -267,6 +270,9 @@ class InterceptionLog:
             tool_call_id=fact.call_id,
             tool=fact.tool,
             input=fact.input,
+            injected=fact.injected,
+            server_url=fact.server_url,
+            invocation_error=fact.invocation_error,
             created_at=self._clock.now(),
         )
 

@@ -10,21 +10,34 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
-from aibridge import client_apps, failures
+from aibridge import failures
 from aibridge.adapted import check_owner
+from aibridge.asked import Asked, attributed, record_of
 from aibridge.asking import Asking, ProviderStates, Question
-from aibridge.attribution import identifier
 from aibridge.credentials import Scrubber
-from aibridge.dialects.base import Dialect, Fact, Reply, Request, StoredIds, Turn
+from aibridge.dialects.base import Fact, Reply, Request, StoredIds, Turn
+from aibridge.dialects.turns import LoopingReply
 from aibridge.direct_relay import DirectRelay
-from aibridge.errors import AnswerBroken, Header, Problem, RecordingFailed, Refused, UpstreamFailure, UpstreamReset
+from aibridge.errors import (
+    AnswerBroken,
+    Header,
+    Problem,
+    RecordingFailed,
+    Refused,
+    ToolsTookTooLong,
+    UpstreamFailure,
+    UpstreamReset,
+)
 from aibridge.failures import Failure
+from aibridge.inner_loop import InnerLoop, Ways, prepared
 from aibridge.interception_log import Fail, InterceptionLog
+from aibridge.keep_alive import KeepAlive
+from aibridge.offers import Offering
 from aibridge.ports import (
     Clock,
     ConversationStore,
-    Identity,
     Ids,
     Observer,
     Purpose,
@@ -34,15 +47,14 @@ from aibridge.ports import (
 )
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, request_ids
-from aibridge.records import InterceptionRecord, State
+from aibridge.records import State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
-from aibridge.routes import Route
+from aibridge.trailers import read_out, relay_trailer
 from aibridge.unobserved import UNOBSERVED
 
 MAX_ERROR_BODY = 1024 * 1024
 """How much of a provider's error body is relayed, in bytes: it is held while secrets are looked for."""
 _LAST_WORDS_DEADLINE = 5.0  # seconds that a client has to take what went wrong
-_TRAILER_DEADLINE = 1.0  # seconds that a provider has to close after its terminal event
 _INTERCEPTION_ID = b"x-aibridge-interception-id"
 
 
@@ -57,21 +69,11 @@ class Ports:
     ids: Ids
     scrubber: Scrubber
     attribution_key: bytes = field(repr=False)
+    offering: Offering | None = None
     observer: Observer = UNOBSERVED
     states: ProviderStates | None = None
     fail: Fail = "closed"
     recording_deadline: float = 5.0  # seconds that the provider, or the last event, waits for its record
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One bridged client request, read and authenticated."""
-
-    route: Route
-    dialect: Dialect
-    identity: Identity
-    body: bytes = field(repr=False)
-    body_was_encoded: bool = False
 
 
 class Interception:
@@ -113,10 +115,14 @@ class Interception:
         self._headers: Sequence[Header] = ((_INTERCEPTION_ID, self.id.encode()),)
         self._reply: Reply | None = None
         self._streaming_reply = False
+        self._loop: InnerLoop | None = None  # where tools of ours are offered
+        self._alive: KeepAlive | None = None
 
     async def run(self) -> None:
         try:
-            await self._log.begin(self._record(self._attributed()))
+            self._request, named = attributed(self._request, self._asked, self._ports.attribution_key)
+            of = (self._asked, self._request, self._model, self._asking.credential)
+            await self._log.begin(record_of(*of, named, self.id, self._ports.clock.now()))
             await self._run_recorded()
         except asyncio.CancelledError:
             # The host cancelled us, and nobody will be answered. The end is kept all the same.
@@ -139,9 +145,15 @@ class Interception:
                 await self._check_rules()
                 if self._writer.gone:  # nobody waits, and nothing was spent yet
                     raise Interrupted("client_gone")
-                await self._ask()
+                if self._alive is None:
+                    await self._ask()
+                else:
+                    async with self._alive:
+                        await self._ask()
         except UpstreamFailure as error:
             await self._fail(failures.upstream_failure(error))
+        except ToolsTookTooLong as error:
+            await self._fail(failures.out_of_time(error))
         except RecordingFailed:
             await self._fail(failures.unrecordable())
         except Interrupted as interrupted:
@@ -150,17 +162,6 @@ class Interception:
             await self._fail(failures.rejected(refused.problem))
 
     # -- before the provider is asked ------------------------------------------------------------------
-
-    def _attributed(self) -> str | None:
-        """Names the person in the request, if it is to, and has a place for that; the name that the provider is told."""
-        provider, plain = self._provider, self._request
-        if not provider.attributed:
-            return None
-        actor, limit = self._asked.identity.actor, self._asked.dialect.identifier_limit
-        named = identifier(actor, provider.upstream_user, key=self._ports.attribution_key, limit=limit)
-        if named is not None:
-            self._request = plain.attributed_to(named)
-        return named if self._request is not plain else None
 
     def _authorised(self) -> tuple[Credential, Problem | None]:
         """The credential for the provider. A forbidden one is a rejection on record; a missing one is not."""
@@ -179,55 +180,59 @@ class Interception:
             raise Refused(
                 Problem(501, "background responses are not supported by this gateway; set background to false")
             )
+        actor, ports = self._asked.identity.actor, self._ports
         if self._asking.credential.kind == "centralized":
-            actor, ports = self._asked.identity.actor, self._ports
             await check_owner(self._provider.name, self._request.references, actor, ports.conversations)
-
-    def _record(self, upstream_user: str | None) -> InterceptionRecord:
-        asked, request, provider = self._asked, self._request, self._provider
-        headers, actor = asked.identity.headers, asked.identity.actor
-        client = client_apps.recognise(headers)
-        agent_id, parent_agent_id = client_apps.agent_ids(headers)
-        return InterceptionRecord(
-            id=self.id,
-            initiator_id=actor.id,
-            metadata=actor.described(),
-            model=self._model,
-            provider=provider.type,
-            provider_name=provider.name,
-            dialect=asked.dialect.name,
-            route=asked.route.template,
-            streaming=request.streaming,
-            started_at=self._ports.clock.now(),
-            client=client,
-            client_session_id=client_apps.session_of(client, headers, request.session_hint, asked.dialect.name),
-            agent_id=agent_id,
-            parent_agent_id=parent_agent_id,
-            user_agent=client_apps.user_agent(headers),
-            correlating_tool_call_id=request.correlating_tool_call_id,
-            credential_kind=self._asking.credential.kind,
-            credential_hint=self._asking.credential.hint,
-            upstream_user=upstream_user,
-        )
+        if ports.offering is not None and ports.offering.concerns(actor.id):
+            ways = Ways(self._keep, self._writer, self._interruption)
+            made = await prepared(ports.offering, self._asked, self._request, self.id, ports.clock, ways)
+            self._request, self._loop, self._alive = made.request, made.loop, made.alive
 
     # -- the way up and back ---------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        request = self._request.asking_usage() if self._provider.ask_usage else self._request
+        request: Request | None = self._request.asking_usage() if self._provider.ask_usage else self._request
+        while request is not None:
+            request = await self._turn(request)
+
+    async def _turn(self, request: Request) -> Request | None:
+        """One turn, and what follows from it. The next request; None: the client has its answer."""
         opening = self._asking.turn(request.body())
         self._log.observation.asked()
         async with opening as response:
             self._log.observation.answered(response.status)
             if response.status >= 400:
                 await self._relay_error(response)
-            elif response.status >= 300:
+                return None
+            if response.status >= 300:
                 raise UpstreamReset(f"the provider answered with a redirect ({response.status}), which is not followed")
-            else:
-                self._streaming_reply = is_event_stream(response.headers)
-                self._reply = reply = request.reply(stream=self._streaming_reply)
-                await self._relay(response, reply)
+            reply = self._reply_to(request, response)
+            turn = await self._relay(response, reply)
+            if self._loop is None or not self._loop.goes_on(turn):
+                if self._loop is not None:
+                    await self._loop.end(reply, turn)
+                # From here on the client has its answer coming: it no longer matters whether it waits for it.
+                self._interruption.disarm()
+                await self._finish(response, reply, turn)
+                return None
+            await read_out(response)
+        return await self._loop.next_request(request, reply, turn)
 
-    async def _relay(self, response: UpstreamResponse, reply: Reply) -> None:
+    def _reply_to(self, request: Request, response: UpstreamResponse) -> Reply:
+        """The one reply to the client, ready for another turn."""
+        stream = is_event_stream(response.headers)
+        if self._reply is None:
+            self._streaming_reply = stream
+            self._reply = request.reply(stream=stream)
+        elif stream is not self._streaming_reply:
+            raise UpstreamReset("the provider answered a later turn in another form than the first")
+        else:
+            cast("LoopingReply", self._reply).next_turn()
+        if self._alive is not None and stream:
+            self._alive.may_start(response.status, self._client_headers(response))
+        return self._reply
+
+    async def _relay(self, response: UpstreamResponse, reply: Reply) -> Turn:
         """One turn: what the provider says goes to the client as it comes, but for the terminal event."""
         writer, direct = self._writer, DirectRelay(reply, self._writer.write_now)
         while not reply.finished and (chunk := await response.read()):
@@ -241,12 +246,10 @@ class Interception:
                     break
                 await self._pass_on(response, data, facts)
         turn = reply.end_turn()
-        await self._keep(reply.facts(), last=True)
+        await self._keep(reply.facts(), last=not turn.calls)
         if turn.outcome == "cut":
             raise UpstreamReset("the provider's answer ended before it was complete")
-        # From here on the client has its answer coming: it no longer matters whether it waits for it.
-        self._interruption.disarm()
-        await self._finish(response, reply, turn)
+        return turn
 
     async def _pass_on(self, response: UpstreamResponse, data: bytes, facts: Sequence[Fact]) -> None:
         if facts:
@@ -273,18 +276,7 @@ class Interception:
             await writer.end(reply.finish())
         else:
             await writer.send(reply.finish())
-            await self._relay_trailer(response, reply)
-
-    async def _relay_trailer(self, response: UpstreamResponse, reply: Reply) -> None:
-        """What a provider sends after its terminal event, for as long as that is worth waiting for."""
-        try:
-            async with asyncio.timeout(_TRAILER_DEADLINE):
-                while chunk := await response.read():
-                    reply.receive(chunk)
-                    await self._writer.send(reply.finish())
-        except (TimeoutError, UpstreamFailure):
-            pass  # the answer was complete
-        await self._writer.end()
+            await relay_trailer(response, reply, writer)
 
     async def _relay_error(self, response: UpstreamResponse) -> None:
         """The provider refused: its status, headers and body are the client's answer."""
@@ -295,9 +287,13 @@ class Interception:
         body = self._ports.scrubber.scrub(bytes(read[:MAX_ERROR_BODY]), *self._asking.credential.secrets)
         error_type, message = self._asked.dialect.read_error(body)
         error_type = error_type or f"http_{response.status}"
+        problem = None
         if self._asking.credential.kind == "centralized" and response.status in (401, 403):
             # Passed on, it would make the client drop its own login, which is fine.
             problem = Problem(502, f"the provider refused the gateway's own credential (HTTP {response.status})")
+        elif self._writer.status is not None:  # a later turn's error, in the midst of the stream
+            problem = Problem(response.status, message or f"the provider answered {response.status}")
+        if problem is not None:
             await self._fail(Failure("upstream_error", problem, error_type))
             return
         self._interruption.disarm()
@@ -351,16 +347,20 @@ class Interception:
         True: the provider had said itself what went wrong.
         """
         state, error_type, message, said = failure.state, failure.error_type, failure.problem.message, False
-        self._log.why = message
+        self._log.why, reply, loop = message, self._reply, self._loop
+        facts: Sequence[Fact] = ()
         try:
-            if self._reply is not None:
-                turn = self._reply.end_turn()
+            if reply is not None:
+                turn = reply.end_turn()
                 if turn.outcome == "failed":  # why the answer then broke off, or nobody waited for it, matters less
                     said, state = True, "upstream_error"
                     error_type, message = turn.error_type or "error", turn.error_message or message
+                facts = reply.facts() if loop is None else (*reply.facts(), *loop.told(turn, failure.problem.message))
             if not self._log.ending:
                 async with asyncio.timeout(self._ports.recording_deadline):
-                    await self._keep(self._reply.facts() if self._reply is not None else (), last=True)
+                    await self._keep(facts, last=True)
+                    if loop is not None and reply is not None:
+                        await loop.hold(reply)
         except (RecordingFailed, TimeoutError):
             pass  # the end will say so
         finally:

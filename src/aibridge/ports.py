@@ -107,6 +107,9 @@ class Observation(Protocol):
     def unreadable(self) -> None:
         """An event or a body of the provider's could not be parsed; it was relayed all the same."""
 
+    def ran(self, record: ToolUsageRecord, server: str) -> None:
+        """An injected tool was run on that server, as configured; the record was accepted."""
+
     def read(self) -> None:
         """The provider's answer was read, as far as it will be; what follows is the gateway's own. May be said twice."""
 
@@ -345,7 +348,7 @@ class CredentialSource(Protocol):
 
 
 class Tracing(Protocol):
-    """Follows requests as trees of spans: stands before the recorder and the upstream, and around each request.
+    """Follows requests as trees of spans: stands before recorder, upstream and toolbox, and around each request.
 
     It raises nothing of its own and waits for nothing (see `aibridge.tracing`).
     """
@@ -355,6 +358,9 @@ class Tracing(Protocol):
 
     def asking(self, upstream: Upstream) -> Upstream:
         """The same way out, with spans."""
+
+    def calling(self, toolbox: Toolbox) -> Toolbox:
+        """The same tools, with a span for each call."""
 
     def following(
         self, method: str, provider_name: str, path: str, identity: Identity, *, bridged: bool

@@ -25,6 +25,7 @@ nothing any more. Elsewhere a task has to wait for that (`watch_disconnect`), wh
 WRITE_NOW = "aibridge.write_now"
 """Another: a method that takes bytes of the body without being awaited, or says False (see `ReplyWriter.write_now`)."""
 
+Way = tuple[Send, Callable[[bytes], bool] | None]
 InterruptReason = Literal["client_gone", "gateway_aborted"]
 
 
@@ -124,6 +125,15 @@ class ReplyWriter:
         self.status: int | None = None
         """What the client was told; None until the answer has begun."""
         self.ended = False
+
+    @property
+    def way(self) -> Way:
+        """How it sends: ASGI's, and what takes bytes of the body at once, where there is one."""
+        return self._send, self._write_now
+
+    def go_by(self, way: Way) -> None:
+        """Sends this way from now on."""
+        self._send, self._write_now = way
 
     @property
     def gone(self) -> bool:

@@ -60,12 +60,13 @@ class Toolset:
     It lives as long as the lists that it was made from, so that the same tools cost and give the same bytes each time.
     """
 
-    __slots__ = ("_written", "by_id", "tools")
+    __slots__ = ("_first", "_written", "by_id", "tools")
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools = tuple(sorted(tools, key=lambda tool: tool.id))
         self.by_id = {tool.id: tool for tool in self.tools}
         self._written: dict[str, bytes] = {}
+        self._first: dict[int, Toolset] = {}
 
     def written(self, form: str, write: Callable[[Tool], bytes]) -> bytes:
         """All tools, each as `write` puts it, joined by commas. `form` names the way of writing."""
@@ -73,6 +74,16 @@ class Toolset:
         if text is None:
             text = self._written[form] = b",".join(map(write, self.tools))
         return text
+
+    def first(self, most: int) -> tuple[Toolset, bool]:
+        """The first `most` tools, the same object each time; True when it was made now, because there are more."""
+        if len(self.tools) <= most:
+            return self, False
+        known = self._first.get(most)
+        if known is not None:
+            return known, False
+        made = self._first[most] = Toolset(self.tools[:most])
+        return made, True
 
 
 NO_TOOLS = Toolset(())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aibridge.notices import Notice
 from aibridge.ports import Observation
-from aibridge.records import InterceptionRecord
+from aibridge.records import InterceptionRecord, ToolUsageRecord
 
 
 class Unobserved:
@@ -26,6 +26,8 @@ class Unobserved:
     def answered(self, status: int) -> None: ...
 
     def unreadable(self) -> None: ...
+
+    def ran(self, record: ToolUsageRecord, server: str) -> None: ...
 
     def read(self) -> None: ...
 

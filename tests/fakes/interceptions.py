@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from aibridge import providers
 from aibridge.actor import Actor
+from aibridge.asked import Asked
 from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.credentials import Scrubber
 from aibridge.errors import Header, RecordingFailed
-from aibridge.interceptor import Asked, Interception, Ports
+from aibridge.interceptor import Interception, Ports
 from aibridge.ports import Identity
 from aibridge.providers.base import Provider
 from aibridge.reply_writer import Interruption, ReplyWriter

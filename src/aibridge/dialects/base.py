@@ -50,6 +50,7 @@ class ToolUse:
     tool: str
     input: JsonValue = None
     injected: bool = False
+    server: str | None = None  # where an injected tool was run; None: it was not
     server_url: str | None = None
     invocation_error: str | None = None
 

@@ -61,6 +61,10 @@ class LoopingRequest(Request, Protocol):
         """Injected tools are in the body."""
 
     @property
+    def loops(self) -> bool:
+        """Its reply is a `LoopingReply`: it offers tools, or the model remembers some and may call them all the same."""
+
+    @property
     def anchors(self) -> Sequence[Anchor]:
         """What in the history may stand for a reply with hidden turns, in the order of the history."""
 
@@ -83,4 +87,4 @@ class LoopingRequest(Request, Protocol):
         """The next request: the turn exactly as it came, and the results. `last`: no more calls (tool_choice none)."""
 
     def reply(self, *, stream: bool) -> Reply:
-        """A fresh machine for the answer; a `LoopingReply` when this request offers tools."""
+        """A fresh machine for the answer; a `LoopingReply` where it `loops`."""

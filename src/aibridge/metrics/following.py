@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aibridge.metrics.incidents import Incidents
 from aibridge.metrics.series import OfOneKind, Series
-from aibridge.records import InterceptionRecordEnded, TokenUsageRecord
+from aibridge.records import InterceptionRecordEnded, TokenUsageRecord, ToolUsageRecord
 
 
 class Following:
@@ -23,6 +23,7 @@ class Following:
         "_read",
         "_series",
         "_status",
+        "injected",
         "left_out",
         "prompts",
         "tokens",
@@ -54,6 +55,7 @@ class Following:
         self.prompts: list[str] = []
         self.tokens: list[TokenUsageRecord] = []
         self.tools: list[tuple[str, str]] = []
+        self.injected: list[tuple[str, str, str]] = []
 
     def asked(self) -> None:
         if self._asked is None:
@@ -64,6 +66,9 @@ class Following:
 
     def unreadable(self) -> None:
         self._incidents.parse_errors.labels(self._kind.provider, self._kind.model).inc()
+
+    def ran(self, record: ToolUsageRecord, server: str) -> None:
+        self.injected.append((record.id, server, record.tool))
 
     def read(self) -> None:
         if self._read is None:
@@ -105,6 +110,9 @@ class Following:
         for call, tool in self.tools:
             if call not in self.left_out:
                 self._series.selections(self._kind, tool).inc()
+        for call, server, tool in self.injected:
+            if call not in self.left_out:
+                self._series.invocations(self._kind, server, tool).inc()
 
     def _count(self, usage: TokenUsageRecord) -> None:
         kind, series = self._kind, self._series

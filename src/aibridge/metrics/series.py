@@ -50,6 +50,7 @@ class Series:
         self._include_initiator = include_initiator
         self._models = Names(most_names)
         self._tools = Names(most_names)
+        self._injected = Names(most_names)
         self._kinds: dict[tuple[str, str, str, str, str], OfOneKind] = {}
         of_model = ("provider", "model")
         initiator = ("initiator_id",) if include_initiator else ()
@@ -84,6 +85,11 @@ class Series:
         self._selections = counter(
             "non_injected_tool_selections_total", "Calls of clients' and hosted tools on record.", *of_model, "name"
         )
+        self._invocations = counter(
+            "injected_tool_invocations_total",
+            "Calls of injected tools that were run, on record; also those that failed.",
+            *(*of_model, "server", "name"),
+        )
         build = Gauge(
             f"{prefix}build_info",
             "1, with what runs as labels.",
@@ -108,6 +114,9 @@ class Series:
 
     def selections(self, kind: OfOneKind, tool: str) -> Counter:
         return self._selections.labels(kind.provider, kind.model, self._tools.label(tool))
+
+    def invocations(self, kind: OfOneKind, server: str, tool: str) -> Counter:
+        return self._invocations.labels(kind.provider, kind.model, server, self._injected.label(tool))
 
     def _made(self, key: tuple[str, str, str, str, str]) -> OfOneKind:
         provider, model, route, client, initiator = key

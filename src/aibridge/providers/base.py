@@ -99,6 +99,7 @@ class Provider:
     allow_byok: bool = True
     enabled: bool = True
     ask_usage: bool = True  # let chat streams report usage although the client did not ask
+    offer_tools: bool = True  # requests may carry injected tools
     attributed: bool = True  # the provider takes an identifier of the person in the body
     platform: Platform | None = field(default=None, repr=False)  # the cloud that serves it in its own way
     connect_timeout: float = 10.0
@@ -164,6 +165,7 @@ class Settings(TypedDict, total=False):
     allow_byok: bool
     enabled: bool
     ask_usage: bool
+    offer_tools: bool
     connect_timeout: float
     first_byte_timeout: float
     blocking_first_byte_timeout: float

@@ -21,6 +21,7 @@ _TAKEN_OVER = (
     "allow_byok",
     "enabled",
     "ask_usage",
+    "offer_tools",
     "connect_timeout",
     "first_byte_timeout",
     "blocking_first_byte_timeout",

@@ -13,9 +13,10 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import SpanKind, TracerProvider
 
 from aibridge import __version__
-from aibridge.ports import Identity, Recorder, Upstream
+from aibridge.ports import Identity, Recorder, Toolbox, Upstream
 from aibridge.tracing import names
 from aibridge.tracing.asking import TracedUpstream
+from aibridge.tracing.calling import TracedToolbox
 from aibridge.tracing.following import Current, Following, Intercepting, Passing
 from aibridge.tracing.propagation import extracted
 from aibridge.tracing.recording import TracedRecorder
@@ -41,6 +42,9 @@ class Tracing:
 
     def asking(self, upstream: Upstream) -> Upstream:
         return TracedUpstream(upstream, self._current, propagate=self._propagate)
+
+    def calling(self, toolbox: Toolbox) -> Toolbox:
+        return TracedToolbox(toolbox, self._current)
 
     def following(self, method: str, provider_name: str, path: str, identity: Identity, *, bridged: bool) -> Following:
         ours = get_current()  # a host that traces its own requests is the parent, else the client

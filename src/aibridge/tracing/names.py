@@ -14,6 +14,7 @@ CREATE_INTERCEPTOR: Final = "Intercept.CreateInterceptor"
 RECORD_INTERCEPTION: Final = "Intercept.RecordInterception"
 PROCESS_REQUEST: Final = "Intercept.ProcessRequest"
 UPSTREAM: Final = "Intercept.ProcessRequest.Upstream"
+TOOL_CALL: Final = "Intercept.ProcessRequest.ToolCall"
 RECORD_PROMPT_USAGE: Final = "Intercept.RecordPromptUsage"
 RECORD_TOKEN_USAGE: Final = "Intercept.RecordTokenUsage"  # noqa: S105  a name, no password
 RECORD_TOOL_USAGE: Final = "Intercept.RecordToolUsage"
@@ -31,6 +32,9 @@ STREAMING: Final = "streaming"
 REQUEST_PATH: Final = "request_path"
 STATE: Final = "state"
 CLIENT: Final = "client"
+TOOL_SERVER: Final = "mcp_server"
+TOOL_URL: Final = "mcp_server_url"
+TOOL_INPUT: Final = "mcp_tool_input"
 
 # -- attributes of the general conventions -------------------------------------------------------------
 ERROR_TYPE: Final = "error.type"
@@ -51,6 +55,9 @@ INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+
+TOOL_NAME: Final = "gen_ai.tool.name"
+CALL_ID: Final = "gen_ai.tool.call.id"
 
 CHAT: Final = "chat"
 """The operation of all three dialects, by the conventions' own list."""

@@ -116,6 +116,10 @@ class ChatRequest:
         return self if tools is None else replace(self, _edits={**self._edits, "tools": tools}, offers=True)
 
     @property
+    def loops(self) -> bool:
+        return self.offers
+
+    @property
     def anchors(self) -> Sequence[Anchor]:
         return ()
 
@@ -137,7 +141,7 @@ class ChatRequest:
         return self._object.with_members(self._edits) if self._edits else self._object.text
 
     def reply(self, *, stream: bool) -> Reply:
-        if self.offers:
+        if self.loops:
             return self._looping_reply(stream=stream)
         if stream:
             return StreamedReply(ChatReader(hides_usage=self._asks_usage, stored=self.stores), error_event)

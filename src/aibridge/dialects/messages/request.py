@@ -107,6 +107,10 @@ class MessagesRequest:
         return bool(elements(self._object.raw("mcp_servers")))
 
     @property
+    def loops(self) -> bool:
+        return self.offers or self._recalls
+
+    @property
     def anchors(self) -> Sequence[Anchor]:
         return anchors(self._object.raw("messages"))
 
@@ -156,8 +160,7 @@ class MessagesRequest:
         return place_behind(elements(self._object.raw("messages")), self._last)
 
     def reply(self, *, stream: bool) -> Reply:
-        if self.offers or self._recalls:
-            # A model that remembers our tools may call them also where none is offered.
+        if self.loops:
             return LoopedReply(MessagesTurns(stream=stream, place=self._place))
         return StreamedReply(MessagesReader(), error_event) if stream else WholeReply(read_body)
 

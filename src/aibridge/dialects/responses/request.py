@@ -153,9 +153,13 @@ class ResponsesRequest:
     def body(self) -> bytes:
         return self._object.with_members(self._edits) if self._edits else self._object.text
 
+    @property
+    def loops(self) -> bool:
+        return self.offers or "previous_response_id" in self._edits
+
     def reply(self, *, stream: bool) -> Reply:
-        asked_after = self._object.raw("previous_response_id") if "previous_response_id" in self._edits else None
-        if self.offers or asked_after is not None:
+        if self.loops:
+            asked_after = self._object.raw("previous_response_id") if "previous_response_id" in self._edits else None
             asked = partial(asked_in, self._object.raw("input"))
             held = HeldTurns(stored=self.stores, in_conversation=self._in_conversation, asked=asked)
             return (LoopingStream if stream else LoopingWhole)(Shown(asked_after), held, stored=self.stores)

@@ -19,9 +19,6 @@ _SINGLE: dict[tuple[str, str], str] = {
     ("database", "retention"): "deleting old records",
     ("database", "durability"): "PostgreSQL",
 }
-_OF_PROVIDERS = {
-    "offer_tools": "injected MCP tools",
-}
 
 
 def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
@@ -60,7 +57,3 @@ def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -
         if mode in settings.auth.modes or any(at[:2] == ("auth", mode) for at in said):
             yield f"auth mode {mode!r} {_LATER}"
     yield from (f"{variable} {_LATER}" for variable in foreign)
-    for index in range(len(settings.providers)):
-        for key, feature in _OF_PROVIDERS.items():
-            if any(at[:3] == ("providers", index, key) for at in said):
-                yield f"providers[{index}].{key} {_LATER} ({feature})"

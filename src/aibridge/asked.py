@@ -1,0 +1,73 @@
+"""One bridged client request, read and authenticated: in whose name the provider is asked, and how its record begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aibridge import client_apps
+from aibridge.attribution import identifier
+from aibridge.dialects.base import Dialect, Request
+from aibridge.ports import Identity
+from aibridge.providers.credential import Credential
+from aibridge.records import InterceptionRecord
+from aibridge.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an interception is made of."""
+
+    route: Route
+    dialect: Dialect
+    identity: Identity
+    body: bytes = field(repr=False)
+    body_was_encoded: bool = False
+
+
+def attributed(request: Request, asked: Asked, key: bytes) -> tuple[Request, str | None]:
+    """The request with the person's name in it, if it is to name one and has a place for that; and the name."""
+    provider = asked.route.provider
+    if not provider.attributed:
+        return request, None
+    named = identifier(asked.identity.actor, provider.upstream_user, key=key, limit=asked.dialect.identifier_limit)
+    if named is None:
+        return request, None
+    naming = request.attributed_to(named)
+    return naming, named if naming is not request else None
+
+
+def record_of(
+    asked: Asked,
+    request: Request,
+    model: str,
+    credential: Credential,
+    upstream_user: str | None,
+    interception_id: str,
+    now: datetime,
+) -> InterceptionRecord:
+    """The start of an interception. `upstream_user` is how the provider is told who asks."""
+    headers, actor, provider = asked.identity.headers, asked.identity.actor, asked.route.provider
+    client = client_apps.recognise(headers)
+    agent_id, parent_agent_id = client_apps.agent_ids(headers)
+    return InterceptionRecord(
+        id=interception_id,
+        initiator_id=actor.id,
+        metadata=actor.described(),
+        model=model,
+        provider=provider.type,
+        provider_name=provider.name,
+        dialect=asked.dialect.name,
+        route=asked.route.template,
+        streaming=request.streaming,
+        started_at=now,
+        client=client,
+        client_session_id=client_apps.session_of(client, headers, request.session_hint, asked.dialect.name),
+        agent_id=agent_id,
+        parent_agent_id=parent_agent_id,
+        user_agent=client_apps.user_agent(headers),
+        correlating_tool_call_id=request.correlating_tool_call_id,
+        credential_kind=credential.kind,
+        credential_hint=credential.hint,
+        upstream_user=upstream_user,
+    )

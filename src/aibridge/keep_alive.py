@@ -1,0 +1,123 @@
+"""Keeps a stream alive while nothing is said on it: a frame that means nothing, after so many seconds of silence.
+
+Only between whole events, only once the provider has answered, and never together with anything else that is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from aibridge.errors import Header
+
+if TYPE_CHECKING:  # values that are handed in; siblings do not know each other at run time
+    from aibridge.reply_writer import Message, ReplyWriter
+
+_ENDS_OF_EVENTS = (b"\n\n", b"\n\r\n", b"\r\r")
+
+
+class KeepAlive:
+    """An async block around whatever is sent through `writer`. Once it is left, nothing of it is sent any more."""
+
+    __slots__ = (
+        "_beat",
+        "_between",
+        "_frame",
+        "_head",
+        "_interval",
+        "_last",
+        "_send",
+        "_sending",
+        "_started",
+        "_timer",
+        "_write_now",
+        "_writer",
+    )
+
+    def __init__(self, writer: ReplyWriter, frame: bytes, interval: float) -> None:
+        self._writer = writer
+        self._frame = frame
+        self._interval = interval
+        self._send, self._write_now = writer.way
+        self._sending = asyncio.Lock()
+        self._head: tuple[int, list[Header]] | None = None
+        self._started = False
+        self._between = True  # events: the last one that was sent is whole
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+
+    def may_start(self, status: int, headers: Sequence[Header]) -> None:
+        """The provider has answered: from now on, if it stays silent, the answer begins with a frame under this head."""
+        if self._head is None:
+            self._head = (status, list(headers))
+            loop = asyncio.get_running_loop()
+            self._last = loop.time()
+            self._timer = loop.call_at(self._last + self._interval, self._look)
+
+    async def __aenter__(self) -> None:
+        self._writer.go_by((self._pass_on, None if self._write_now is None else self._pass_on_now))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.wait((self._beat,))
+        self._writer.go_by((self._send, self._write_now))
+
+    async def _pass_on(self, message: Message) -> None:
+        """In the place of ASGI `send`."""
+        async with self._sending:
+            if message["type"] == "http.response.start":
+                if not self._started:
+                    await self._send(message)
+                    self._started = True
+            else:
+                await self._send(message)
+                self._heard(message["body"])
+                if not message["more_body"]:
+                    self._stop()
+
+    def _pass_on_now(self, data: bytes) -> bool:
+        """In the place of what sends without waiting."""
+        if self._sending.locked() or self._write_now is None or not self._write_now(data):
+            return False
+        self._heard(data)
+        return True
+
+    def _heard(self, data: bytes) -> None:
+        if data:
+            self._last = asyncio.get_running_loop().time()
+            self._between = data.endswith(_ENDS_OF_EVENTS)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, due = loop.time(), self._last + self._interval
+        if now >= due:
+            due = now + self._interval
+            if self._between and not self._sending.locked() and not self._writer.gone:
+                self._beat = loop.create_task(self._say())
+        self._timer = loop.call_at(due, self._look)
+
+    async def _say(self) -> None:
+        async with self._sending:
+            if self._timer is None:  # the answer ended meanwhile
+                return
+            with contextlib.suppress(OSError):  # the client hung up; whoever sends next is told the same
+                if not self._started and self._head is not None:
+                    status, headers = self._head
+                    await self._send({"type": "http.response.start", "status": status, "headers": headers})
+                    self._started = True
+                    self._writer.status = status  # whoever wants to say something says it in the midst of a stream now
+                await self._send({"type": "http.response.body", "body": self._frame, "more_body": True})
+            self._last = asyncio.get_running_loop().time()
