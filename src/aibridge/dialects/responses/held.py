@@ -14,12 +14,16 @@ from aibridge.dialects.calls import anchor, in_words
 from aibridge.dialects.responses.decoding import read
 from aibridge.dialects.responses.items import Item, text_of
 from aibridge.dialects.responses.known_items import SEPARATORS, Known, known, words_anchor
-from aibridge.dialects.responses.turn_items import answer_of, call_id_of, is_our_call, items_in, our_calls
+from aibridge.dialects.responses.turn_items import answer_of, call_id_of, is_our_call, our_calls
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.tools import ToolResult
 
 _KEPT_WHOLE = ("message", "reasoning")  # of what the client has: it may send these in other pieces, or not at all
 _IDENTITY = ("type", "id", "call_id", "name", "arguments", "input")
+
+
+Items = Sequence[tuple[bytes, Item]]
+"""Items with their bytes."""
 
 
 class HeldTurn(msgspec.Struct):
@@ -35,6 +39,7 @@ class HeldReply(msgspec.Struct):
     turns: list[HeldTurn]
     waiting: int | None = None
     in_conversation: bool = False
+    stored: bool = True
 
 
 _REPLY = msgspec.json.Decoder(HeldReply)
@@ -67,20 +72,21 @@ class HeldTurns:
         self._stored = stored
         self._in_conversation = in_conversation
         self._asked = asked
-        self._turns: list[tuple[Turn, list[bytes]]] = []
+        self._turns: list[tuple[Turn, Items, list[bytes]]] = []
 
-    def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
-        self._turns.append((turn, answers_to(turn, results)))
+    def answer(self, turn: Turn, items: Items, results: Sequence[ToolResult]) -> None:
+        """`items` is what the turn holds."""
+        self._turns.append((turn, items, answers_to(turn, results)))
 
-    def hidden(self, first_id: str | None, last: Turn | None, items: Sequence[tuple[bytes, Item]]) -> Hidden | None:
+    def hidden(self, first_id: str | None, last: Turn | None, items: Items) -> Hidden | None:
         """`last` is the turn that has ended and may not have been answered, `items` what it holds."""
         if not self._turns:
             return None
-        turns = [(items_in(turn.said), answers) for turn, answers in self._turns]
+        turns = [(said, answers) for _, said, answers in self._turns]
         upstream_id = self._turns[-1][0].response_id
         waiting: int | None = len(turns) - 1
         if last is not None and last is not self._turns[-1][0]:
-            turns.append((list(items), []))
+            turns.append((items, []))
             if last.outcome == "complete":
                 upstream_id, waiting = last.response_id, None
         reply = HeldReply(
@@ -90,6 +96,7 @@ class HeldTurns:
             ],
             waiting=waiting,
             in_conversation=self._in_conversation,
+            stored=self._stored,
         )
         shown = [known(raw) for said, _ in turns for raw, item in said if not is_our_call(item)]
         moved = None

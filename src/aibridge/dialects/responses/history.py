@@ -14,11 +14,12 @@ import msgspec
 from aibridge.dialects.reading import decoded, text
 from aibridge.dialects.responses.held import HeldReply, held_reply, response_anchor
 from aibridge.dialects.responses.known_items import SEPARATORS, Known, known
-from aibridge.dialects.responses.turn_items import is_our_call, items_in
+from aibridge.dialects.responses.turn_items import is_our_call, is_unreadable, items_in
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.wire.json_array import JsonArray
 
 _MOST_STARTS = 64  # places of a history at which one held reply is looked for: each costs a walk
+_LONGEST_WALK = 512  # items of a history among which those of one reply are looked for
 
 
 class History:
@@ -95,7 +96,7 @@ class History:
         """The items from `start` on that are the reply's, in its order."""
         found: list[_Match] = []
         line = 0
-        for place in range(start, len(self.items)):
+        for place in range(start, min(start + _LONGEST_WALK, len(self.items))):
             sent = self.items[place]
             if sent.asks:
                 break
@@ -177,7 +178,8 @@ def _lines(reply: HeldReply) -> list[_Line]:
                 lines.append(_Line(raw, None, is_put_back=True))
             else:
                 seen = known(raw)
-                lines.append(_Line(raw, seen, is_put_back=has_ours and seen.kind == "reasoning"))
+                is_thought = seen.kind == "reasoning" and (reply.stored or not is_unreadable(item))
+                lines.append(_Line(raw, seen, is_put_back=has_ours and is_thought))
         lines += (_Line(bytes(raw), None, is_put_back=True) for raw in turn.answers)
     return lines
 
@@ -247,7 +249,7 @@ class _Edits:
                 whole = several[number]
                 into = self.instead.setdefault(whole[0], [])
             if whole is not None:
-                if line.item is None or line.item.kind in ("message", "reasoning"):
+                if line.is_put_back or (line.item is not None and line.item.kind == "message"):
                     into.append(line.raw)
                 if number == whole[2]:
                     into, whole = self.before.setdefault(whole[0] + 1, []), None

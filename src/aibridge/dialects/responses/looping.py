@@ -62,7 +62,7 @@ class LoopingStream:
         return self._reply.fail(problem)
 
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
-        self._held.answer(turn, results)
+        self._held.answer(turn, self._view.items, results)
 
     def next_turn(self) -> None:
         self._first_id = self.response_id
@@ -135,7 +135,7 @@ class LoopingWhole:
         return b""
 
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
-        self._held.answer(turn, results)
+        self._held.answer(turn, self._items, results)
 
     def next_turn(self) -> None:
         self._shown.add(bytes(self._body), self.response_id)

@@ -62,7 +62,7 @@ def turn_of(read: Turn, items: Iterable[tuple[bytes, Item]], *, stopped: bool, s
         calls=tuple(_call(item, complete=complete) for item in ours),
         runnable=complete,
         mixed=_waits_for_client([item for _, item in items]),
-        said=b"[" + b",".join(raw for raw, item in items if stored or not _is_unreadable(item)) + b"]",
+        said=b"[" + b",".join(raw for raw, item in items if stored or not is_unreadable(item)) + b"]",
     )
 
 
@@ -77,7 +77,7 @@ def _call(item: Item, *, complete: bool) -> ToolCall:
     )
 
 
-def _is_unreadable(item: Item) -> bool:
+def is_unreadable(item: Item) -> bool:
     """A thought that a provider which stores nothing cannot take back: there is nothing in it to read."""
     return text_of(item, "type") == "reasoning" and not text_of(item, "encrypted_content")
 
