@@ -26,7 +26,7 @@ every_stream = pytest.mark.parametrize("story", _STREAMED, ids=lambda story: f"{
 _BLOCK = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r(?!\n)|\Z)", re.DOTALL)
 _TERMINAL = {
     "messages": re.compile(rb'event: *(?:message_stop|error)|data: *\{ *"type": *"(?:message_stop|error)"'),
-    "chat_completions": re.compile(rb'data: *(?:\[DONE\]|\{ *"error")'),
+    "chat_completions": re.compile(rb'data: *(?:\[DONE\]|\{ *"error"|\{ *"object": *"error")'),
     "responses": re.compile(rb'data: *\{ *"type": *"(?:response\.(?:completed|incomplete|failed)|error)"'),
 }
 _ATTRIBUTION = {

@@ -35,6 +35,8 @@ def read_completion(body: bytes, *, stored: bool, ours_apart: bool = False) -> C
     """The same with all calls and the usage; calls of ours may be told by somebody else."""
     completion = mapping(decoded(body))
     choices, error = completion.get("choices"), completion.get("error")
+    if completion.get("object") == "error":
+        error = error or completion  # vLLM's, without an `error` around it
     if not error and not isinstance(choices, list):
         unreadable = Unreadable("the answer is no completion object")
         return Completion(WholeAnswer(Turn(outcome="complete"), (unreadable,)))

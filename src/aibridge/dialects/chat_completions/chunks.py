@@ -15,6 +15,7 @@ class Chunk(msgspec.Struct):
     """What is read of a chunk, whatever it is."""
 
     id: Any = None
+    object: Any = None
     choices: Any = None
     usage: Any = None
     error: Any = None
@@ -30,12 +31,16 @@ _PLAIN = frozenset({"content", "role"})
 def decoded_chunk(data: bytes) -> Chunk | None:
     """The chunk in an event's data; None when it is no JSON object."""
     try:
-        return _CHUNK.decode(data)
+        chunk = _CHUNK.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    # Servers cut emoji in two, and worse.
-    found = decoded(data)
-    return msgspec.convert(found, Chunk) if isinstance(found, dict) else None
+        # Servers cut emoji in two, and worse.
+        found = decoded(data)
+        if not isinstance(found, dict):
+            return None
+        chunk = msgspec.convert(found, Chunk)
+    if chunk.object == "error" and not chunk.error:
+        chunk.error = decoded(data)  # vLLM's, without an `error` around it
+    return chunk
 
 
 def choices(chunk: Chunk) -> list[dict[str, Any]]:
