@@ -50,7 +50,7 @@ async def bridge_before(url: str, provider: SimulatedProvider, **options: Any) -
     """The gateway in front of the provider at `url`; `options` are the bridge's, `settings` those of its providers."""
     recorder = MemoryRecorder()
     settings: dict[str, Any] = {"key": CENTRAL_KEY, **options.pop("settings", {})}
-    own = {name: value for name, value in settings.items() if name not in ("key", "allow_byok")}
+    own = {name: value for name, value in settings.items() if name not in ("key", "keys", "allow_byok")}
     bridge = RequestBridge(
         providers=[
             providers.anthropic(base_url=url, **settings),

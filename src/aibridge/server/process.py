@@ -166,7 +166,8 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             fail=recording.fail,
         )
         draining = Draining()
-        async with aclosing(ApiDoor(store.file, authenticator, clock)) as api, bridge:
+        door_of_api = ApiDoor(store.file, authenticator, clock, plan.providers, bridge.states)
+        async with aclosing(door_of_api) as api, bridge:
             own: dict[bytes, Application] = {
                 b"/healthz": health(__version__),
                 b"/readyz": readiness(draining, partial(_why_not_kept, store)),

@@ -3,20 +3,30 @@
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from aibridge import BreakerSettings, MemoryRecorder, ProviderStates, RequestBridge, providers
 from aibridge.clock import new_id
 from aibridge.server.api.app import management_app
+from aibridge.server.api.providers import providers_shown
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.people import People
 from aibridge.server.persons import Role, Scope
 from aibridge.server.reading import Reading
 from tests.durable import Recording, SetClock, ended, interception, prompt, recording, thought, tool, usage
+
+KEYS = ["sk-one-0123456789abcdef-one", "sk-two-0123456789abcdef-two"]
+PROVIDERS = [
+    providers.anthropic(keys=KEYS, circuit_breaker=BreakerSettings(failure_threshold=1), max_retries=1),
+    providers.openai(key=KEYS[0], base_url="http://10.0.0.5/v1"),
+    providers.copilot(enabled=False),
+]
 
 
 @dataclass
@@ -26,6 +36,8 @@ class Api:
     client: httpx2.AsyncClient
     people: People
     ids: dict[str, list[str]]
+    states: ProviderStates
+    clock: SetClock
 
     def key(self, user: str, *scopes: Scope, role: Role = "member") -> str:
         owner = self.people.ensure_user(user, role=role)
@@ -50,10 +62,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             closing(Reading(at_work.file, clock)) as reading,
         ):
             ids = {name: await _recorded(at_work, people, name) for name in ("alice", "bob")}
-            app: Any = management_app(reading, KeyAuthenticator(people, BadTokens(), clock), clock)
+            bridge = RequestBridge(providers=PROVIDERS, recorder=MemoryRecorder(), clock=clock)
+            shown = partial(providers_shown, PROVIDERS, bridge.states, process=4711)
+            app: Any = management_app(reading, KeyAuthenticator(people, BadTokens(), clock), clock, shown)
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
-                yield Api(client, people, ids)
+                yield Api(client, people, ids, bridge.states, clock)
 
 
 async def _recorded(at_work: Recording, people: People, name: str) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -23,15 +24,28 @@ from aibridge.server.reading import Reading
 
 MOUNTS = ("/api/v2/aibridge", "/api/v2/ai-gateway")
 
+
+class ProvidersShown(Protocol):
+    """What is known of the providers at this moment."""
+
+    def __call__(self, *, everything: bool) -> shapes.Providers: ...
+
+
 _log = logging.getLogger(__name__)
 
 
-def management_app(reading: Reading, authenticator: KeyAuthenticator, clock: Clock) -> Starlette:
-    pages = Pages(reading, authenticator, clock)
+def management_app(
+    reading: Reading, authenticator: KeyAuthenticator, clock: Clock, providers: ProvidersShown
+) -> Starlette:
+    pages = Pages(reading, authenticator, clock, providers)
     routes = [
         Route(f"{mount}{path}", page)
         for mount in MOUNTS
-        for path, page in (("/interceptions", pages.interceptions), ("/interceptions/{id}", pages.interception))
+        for path, page in (
+            ("/interceptions", pages.interceptions),
+            ("/interceptions/{id}", pages.interception),
+            ("/providers", pages.providers),
+        )
     ]
     routes.append(Route("/openapi.json", pages.openapi))
     answers = dict.fromkeys((*problems.ANSWERED, 500), problems.answer_to)
@@ -43,10 +57,13 @@ def management_app(reading: Reading, authenticator: KeyAuthenticator, clock: Clo
 class Pages:
     """The pages; each says first who asks."""
 
-    def __init__(self, reading: Reading, authenticator: KeyAuthenticator, clock: Clock) -> None:
+    def __init__(
+        self, reading: Reading, authenticator: KeyAuthenticator, clock: Clock, providers: ProvidersShown
+    ) -> None:
         self._reading = reading
         self._authenticator = authenticator
         self._clock = clock
+        self._providers = providers
 
     async def interceptions(self, request: Request) -> Response:
         reader = self._reader(request)
@@ -76,6 +93,12 @@ class Pages:
                 extra={"reader": reader.username, "initiator_id": found["initiator"]["id"], "interception_id": wanted},
             )
         return await _json(lambda: msgspec.json.encode(shapes.interception(found)))
+
+    async def providers(self, request: Request) -> Response:
+        reader = self._reader(request)
+        # Here and not in a thread: what it reads changes with every request, and is small.
+        body = msgspec.json.encode(self._providers(everything=reader.only is None))
+        return Response(body, 200, problems.HEADERS, "application/json")
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002  a page's argument
         return await _json(lambda: msgspec.json.encode(document()))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from aibridge.asking import ProviderStates
 from aibridge.database.files import DatabaseFile
 from aibridge.ports import Clock
+from aibridge.providers import Provider
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.http.asgi import Application, Receive, Scope, Send
 
@@ -14,10 +18,19 @@ from aibridge.server.http.asgi import Application, Receive, Scope, Send
 class ApiDoor:
     """An application in place of the API; `aclose` it."""
 
-    def __init__(self, file: DatabaseFile, authenticator: KeyAuthenticator, clock: Clock) -> None:
+    def __init__(
+        self,
+        file: DatabaseFile,
+        authenticator: KeyAuthenticator,
+        clock: Clock,
+        providers: Sequence[Provider],
+        states: ProviderStates,
+    ) -> None:
         self._file = file
         self._authenticator = authenticator
         self._clock = clock
+        self._providers = providers
+        self._states = states
         self._loading: asyncio.Future[Application] | None = None
         self._close: Callable[[], None] | None = None
 
@@ -35,8 +48,10 @@ class ApiDoor:
 
     def _load(self) -> Application:
         from aibridge.server.api.app import management_app  # noqa: PLC0415  see above
+        from aibridge.server.api.providers import providers_shown  # noqa: PLC0415  see above
         from aibridge.server.reading import Reading  # noqa: PLC0415  see above
 
         reading = Reading(self._file, self._clock)
         self._close = reading.close
-        return management_app(reading, self._authenticator, self._clock)
+        shown = partial(providers_shown, self._providers, self._states, process=os.getpid())
+        return management_app(reading, self._authenticator, self._clock, shown)

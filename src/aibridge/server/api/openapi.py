@@ -29,8 +29,8 @@ _TEXTS = {
 
 
 def document() -> dict[str, Any]:
-    answers = (shapes.Interceptions, shapes.Interception, shapes.Problem)
-    (page, one, problem), components = msgspec.json.schema_components(
+    answers = (shapes.Interceptions, shapes.Interception, shapes.Providers, shapes.Problem)
+    (page, one, providers, problem), components = msgspec.json.schema_components(
         answers, ref_template="#/components/schemas/{name}"
     )
     return {
@@ -43,6 +43,7 @@ def document() -> dict[str, Any]:
             "/interceptions/{id}": {
                 "get": _operation("One interception", one, problem, [_id()], {404: "There is none."})
             },
+            "/providers": {"get": _operation("Providers, their keys and circuits", providers, problem, [])},
         },
         "components": {
             "schemas": components,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -112,6 +112,55 @@ class Interceptions(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int | None
     results: list[Interception]
     next_after_id: str | None = None
+
+
+class CoolingModel(msgspec.Struct, frozen=True):
+    """A model for which a key rests, and for how long. Null: requests that name no model."""
+
+    model: str | None
+    seconds: float
+
+
+class ProviderKey(msgspec.Struct, frozen=True):
+    """A central key. `seconds` is how long its state lasts at most; null for `usable`."""
+
+    hint: str
+    state: Literal["usable", "cooling", "refused"]
+    seconds: float | None
+    cooling: list[CoolingModel]
+
+
+class Circuit(msgspec.Struct, frozen=True):
+    """A circuit that is not closed."""
+
+    endpoint: str
+    model: str
+    state: Literal["closed", "half_open", "open"]
+
+
+class ProviderStatus(msgspec.Struct, frozen=True):
+    """A provider as this process knows it. `base_url`, `keys` and `circuits` are null for members."""
+
+    name: str
+    type: str
+    platform: str | None
+    health: Literal["off", "ok", "impaired"]
+    allow_byok: bool
+    circuit_breaker: bool
+    max_retries: int
+    base_url: str | None
+    keys: list[ProviderKey] | None
+    circuits: list[Circuit] | None
+
+
+class Providers(msgspec.Struct, frozen=True):
+    """All providers. `process` is the id of the process that answered: each knows its own keys and circuits.
+
+    Null where no server was asked.
+    """
+
+    process: int | None
+    results: list[ProviderStatus]
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from aibridge import __version__
-from aibridge.server.cli import configuration, interceptions, keys, serving, users
+from aibridge.server.cli import configuration, interceptions, keys, providers, serving, users
 
 app = typer.Typer(
     name="aibridge",
@@ -45,6 +45,7 @@ app.command("demo")(serving.demo)
 app.add_typer(configuration.app, name="config")
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
+app.add_typer(providers.app, name="providers")
 app.add_typer(interceptions.app, name="interceptions")
 
 
