@@ -8,14 +8,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from aibridge.dialects.base import Thought, TokenUsage, ToolUse
 from aibridge.tools import ToolCall
-from tests.dialects.chat_completions.turns import TOOLSET, Exchange, Script, parsed, replies, results_of, run
+from tests.dialects.chat_completions.turns import (
+    TOOLSET,
+    Exchange,
+    Script,
+    chunks_in,
+    parsed,
+    replies,
+    results_of,
+    run,
+    seen_by_sdk,
+)
 
 _QUESTION = {"role": "user", "content": "What is there?"}
 _MODES = st.sampled_from(["asked", "not asked", "whole"])
@@ -38,36 +46,16 @@ def _run(scripts: list[Script], mode: str, **options: Any) -> Exchange:
     return run(parsed(_body(mode)).offering(TOOLSET), scripts, stream=mode != "whole", **options)
 
 
-def _accumulated(client: bytes) -> ChatCompletion:
-    """What the SDK makes of a stream."""
-    state = ChatCompletionStreamState()
-    for chunk in _chunks(client):
-        list(state.handle_chunk(ChatCompletionChunk.model_validate(chunk)))
-    return state.current_completion_snapshot
-
-
-def _chunks(client: bytes) -> list[dict[str, Any]]:
-    return [json.loads(block[6:]) for block in client.split(b"\n\n") if block.startswith(b"data: {")]
-
-
-def _seen(exchange: Exchange, mode: str) -> dict[str, Any]:
-    """The answer as a client of that mode has it, by the SDK."""
-    if mode == "whole":
-        completion = ChatCompletion.model_validate_json(exchange.client)
-    else:
-        completion = _accumulated(exchange.client)
-    return completion.model_dump(exclude_none=True)
-
-
 def _text(scripts: list[Script]) -> str:
     return "\n\n".join(script.said for script in scripts if script.said)
 
 
+@settings(max_examples=50)
 @given(replies(), _MODES, st.booleans())
 def test_the_client_sees_one_whole_answer_without_calls_of_ours(scripts: list[Script], mode: str, done: bool) -> None:
     exchange = _run(scripts, mode, done=done)
 
-    seen, last = _seen(exchange, mode), scripts[-1]
+    seen, last = seen_by_sdk(exchange.client, stream=mode != "whole"), scripts[-1]
     choice = seen["choices"][0]
     message = choice["message"]
     assert len(exchange.asked) == len(scripts)
@@ -82,9 +70,10 @@ def test_the_client_sees_one_whole_answer_without_calls_of_ours(scripts: list[Sc
     assert exchange.client.count(b"\n\ndata: [DONE]\n\n") == (mode != "whole" and done)
 
 
+@settings(max_examples=50)
 @given(replies(), st.booleans())
 def test_the_chunks_of_all_turns_are_those_of_one_answer(scripts: list[Script], asked: bool) -> None:
-    chunks = _chunks(_run(scripts, "asked" if asked else "not asked").client)
+    chunks = chunks_in(_run(scripts, "asked" if asked else "not asked").client)
 
     assert {chunk["id"] for chunk in chunks} == {scripts[0].id}
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
@@ -95,9 +84,10 @@ def test_the_chunks_of_all_turns_are_those_of_one_answer(scripts: list[Script], 
     assert asked or not any("usage" in chunk for chunk in chunks)
 
 
+@settings(max_examples=50)
 @given(replies(), st.sampled_from(["asked", "whole"]))
 def test_the_clients_usage_is_the_last_turns_with_the_output_of_all(scripts: list[Script], mode: str) -> None:
-    seen = _seen(_run(scripts, mode), mode)["usage"]
+    seen = seen_by_sdk(_run(scripts, mode).client, stream=mode != "whole")["usage"]
 
     usages = [script.usage() for script in scripts]
     output = sum(usage["completion_tokens"] for usage in usages)
@@ -108,6 +98,7 @@ def test_the_clients_usage_is_the_last_turns_with_the_output_of_all(scripts: lis
     assert seen["completion_tokens_details"]["reasoning_tokens"] == sum(range(1, len(scripts) + 1))
 
 
+@settings(max_examples=50)
 @given(replies(), _MODES)
 def test_every_turn_goes_upstream_as_it_came_with_one_result_for_every_call(scripts: list[Script], mode: str) -> None:
     exchange = _run(scripts, mode)
@@ -133,6 +124,7 @@ def _results(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
     ]
 
 
+@settings(max_examples=50)
 @given(replies(), _MODES)
 def test_facts_tell_every_turn_and_every_call_of_the_client(scripts: list[Script], mode: str) -> None:
     facts = _run(scripts, mode).facts
@@ -149,6 +141,7 @@ def test_facts_tell_every_turn_and_every_call_of_the_client(scripts: list[Script
     ]
 
 
+@settings(max_examples=50)
 @given(replies(), st.booleans(), st.data())
 def test_chunk_boundaries_change_nothing(scripts: list[Script], asked: bool, data: st.DataObject) -> None:
     def chunked(answer: bytes) -> list[bytes]:
@@ -160,6 +153,7 @@ def test_chunk_boundaries_change_nothing(scripts: list[Script], asked: bool, dat
     assert _run(scripts, mode, chunked=chunked) == _run(scripts, mode)
 
 
+@settings(max_examples=50)
 @given(replies())
 def test_without_calls_of_ours_the_client_gets_the_providers_bytes(scripts: list[Script]) -> None:
     last = replace(scripts[-1], calls=tuple(scripts[-1].clients))
@@ -169,6 +163,7 @@ def test_without_calls_of_ours_the_client_gets_the_providers_bytes(scripts: list
     assert stream.client == b"".join(last.stream())
 
 
+@settings(max_examples=50)
 @given(replies(), st.booleans())
 def test_text_of_every_turn_goes_out_at_once(scripts: list[Script], asked: bool) -> None:
     request = parsed(_body("asked" if asked else "not asked")).offering(TOOLSET).asking_usage()
@@ -180,9 +175,9 @@ def test_text_of_every_turn_goes_out_at_once(scripts: list[Script], asked: bool)
             reply.next_turn()
         for event in script.stream():
             out = reply.receive(event)
-            said = [choice["delta"].get("content") for chunk in _chunks(event) for choice in chunk["choices"]]
+            said = [choice["delta"].get("content") for chunk in chunks_in(event) for choice in chunk["choices"]]
             if any(said):
-                shown = [choice["delta"].get("content") for chunk in _chunks(out) for choice in chunk["choices"]]
+                shown = [choice["delta"].get("content") for chunk in chunks_in(out) for choice in chunk["choices"]]
                 assert "".join(shown).endswith(said[0])
         turn = reply.end_turn()
         if turn.calls:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from aibridge.dialects.base import Fact, Turn
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
@@ -194,19 +196,37 @@ def run(
     return exchange
 
 
+def accumulated(client: bytes) -> ChatCompletion:
+    """What the SDK makes of a stream."""
+    state = ChatCompletionStreamState()
+    for chunk in chunks_in(client):
+        list(state.handle_chunk(ChatCompletionChunk.model_validate(chunk)))
+    return state.current_completion_snapshot
+
+
+def chunks_in(client: bytes) -> list[dict[str, Any]]:
+    return [json.loads(block[6:]) for block in client.split(b"\n\n") if block.startswith(b"data: {")]
+
+
+def seen_by_sdk(client: bytes, *, stream: bool) -> dict[str, Any]:
+    """The answer as a client has it."""
+    completion = accumulated(client) if stream else ChatCompletion.model_validate_json(client)
+    return completion.model_dump(exclude_none=True)
+
+
 # -- drawn at random -----------------------------------------------------------------------------------
 
 
 @st.composite
-def replies(draw: st.DrawFn, prefix: str = "r", ids: st.SearchStrategy[str] | None = None) -> list[Script]:
+def replies(draw: st.DrawFn, prefix: str = "r", counted: bool = False) -> list[Script]:
     """The turns of one reply: any number with calls of ours, then one that ends it."""
     scripts = [
-        draw(_scripts(f"{prefix}-{number}", ours=st.integers(1, 3), clients=st.just(0), ids=ids))
+        draw(_scripts(f"{prefix}-{number}", ours=st.integers(1, 3), clients=st.just(0), counted=counted))
         for number in range(draw(st.integers(0, 3), label="turns that the client does not see"))
     ]
     mixed = draw(st.booleans(), label="the last turn is mixed")
     ours, clients = (st.integers(1, 2), st.integers(1, 2)) if mixed else (st.just(0), st.integers(0, 2))
-    scripts.append(draw(_scripts(f"{prefix}-{len(scripts)}", ours=ours, clients=clients, ids=ids)))
+    scripts.append(draw(_scripts(f"{prefix}-{len(scripts)}", ours=ours, clients=clients, counted=counted)))
     return scripts
 
 
@@ -217,7 +237,7 @@ def _scripts(
     *,
     ours: st.SearchStrategy[int],
     clients: st.SearchStrategy[int],
-    ids: st.SearchStrategy[str] | None,
+    counted: bool,
 ) -> Script:
     names = [draw(st.sampled_from(OURS)) for _ in range(draw(ours))]
     names += [draw(st.sampled_from(CLIENTS)) for _ in range(draw(clients))]
@@ -227,7 +247,7 @@ def _scripts(
         arguments = draw(st.dictionaries(words, words, max_size=2).map(json.dumps) | st.sampled_from(["", "{", "[]"]))
         if not tool.startswith("bmcp_"):
             arguments = json.dumps({"path": draw(words)})
-        calls.append(Call(f"call_{number}" if ids is not None else f"call_{name}_{number}_0123456789", tool, arguments))
+        calls.append(Call(f"call_{number}" if counted else f"call_{name}_{number}_0123456789", tool, arguments))
     return Script(
         name,
         text=tuple(draw(st.lists(words, max_size=3))),

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from aibridge.dialects.chat_completions.calls import Called, Calls
 from aibridge.dialects.chat_completions.chunks import choices, decoded_chunk
 from aibridge.dialects.reading import Kept, mapping, text
@@ -87,13 +85,8 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def said_in(message: Mapping[str, Any]) -> str:
-    """The text of an assistant message."""
-    content = message.get("content")
+def said_in(content: Any) -> str:
+    """The text in the `content` of a message."""
     if isinstance(content, str):
         return content
     return "".join(text(part.get("text")) for part in _objects(content) if part.get("type") == "text")
-
-
-def encoded(message: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(message)

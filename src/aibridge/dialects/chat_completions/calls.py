@@ -131,6 +131,11 @@ class Calls:
         return number
 
 
+def is_our_call(call: Mapping[str, Any]) -> bool:
+    """Whether a call, as it stands in a message, is of an injected tool."""
+    return is_ours(text(mapping(call.get("custom") or call.get("function")).get("name")))
+
+
 def _begins(known: _Call, call_id: str, name: str) -> bool:
     if not name:
         return False

@@ -2,7 +2,7 @@
 
 Chat has no ids of replies in its history. What stands there is the ids of the client's own calls, the text, and what
 the reply answered to: each becomes an anchor. Whether a reply that an anchor names is the one in the history, its
-content decides (see `history`).
+content decides (see `standing`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import msgspec
 
 from aibridge.dialects.calls import anchor
 from aibridge.dialects.chat_completions.calls import Called
-from aibridge.dialects.reading import tool_input
+from aibridge.dialects.reading import decoded, mapping, tool_input
 from aibridge.dialects.turns import Anchor
+
+_TOLD_APART = frozenset({"role", "content", "tool_calls"})
 
 
 class SeenCall(msgspec.Struct, frozen=True, gc=False):
@@ -27,11 +29,10 @@ class SeenCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One hidden turn: the message, its results, and where its text stands in what the client saw."""
+    """One hidden turn: the message, its results, and where its text ends in what the client saw."""
 
     said: msgspec.Raw
     results: tuple[msgspec.Raw, ...]
-    begins: int
     ends: int
     mixed: bool = False
 
@@ -41,24 +42,36 @@ class HiddenTurns(msgspec.Struct, frozen=True, kw_only=True):
 
     after: str  # what the reply answers to, as a digest
     text: str  # what the client saw
-    begins: int  # where the text of the last turn begins
+    begins: int  # where the text of the last turn that it saw begins
     calls: tuple[SeenCall, ...]
     complete: bool  # the last turn came to its end
+    last_seen: bool  # the last turn is one that the client saw; else the reply broke off behind a hidden one
+    streamed: bool  # the client got the reasoning of all turns, and the like, as one
+    others: msgspec.Raw  # the other members of the last turn's message; null where that was not seen
     steps: tuple[Step, ...]
 
     def anchors(self) -> tuple[Anchor, ...]:
-        return anchors_of(tuple(call.id for call in self.calls), self.text, self.after)
+        return anchors_of([call.id for call in self.calls], self.text, self.after)
 
 
-def anchors_of(call_ids: tuple[str, ...], text: str, after: str) -> tuple[Anchor, ...]:
-    """By calls a reply is known better than by its text, which clients trim; by what it answers to, where it broke off."""
+def anchors_of(call_ids: list[str], text: str, after: str) -> tuple[Anchor, ...]:
+    """A reply is known by its calls better than by its text; where it broke off, by what it answers to."""
     named = [anchor("call", call_id) for call_id in call_ids if call_id]
-    if not named and text.strip():
-        named = [anchor("text", text.strip().encode("utf-8", "replace"))]
+    if not named and (words := squeezed(text)):
+        named = [anchor("text", words.encode("utf-8", "replace"))]
     return (*named, anchor("after", after))
 
 
+def squeezed(words: str) -> str:
+    """A text without its spaces and line ends, which clients trim and join by."""
+    return "".join(words.split())
+
+
 def call_digest(name: str, arguments: str) -> str:
-    value = tool_input(arguments)
-    canonical = msgspec.json.encode([name, value], order="sorted")
-    return anchor("digest", canonical)
+    return anchor("digest", msgspec.json.encode([name, tool_input(arguments)], order="sorted"))
+
+
+def others_in(message: bytes) -> bytes:
+    """The members of an assistant message that are neither text nor calls: reasoning, signatures, and what is to come."""
+    found = mapping(decoded(message))
+    return msgspec.json.encode({name: value for name, value in found.items() if name not in _TOLD_APART})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from aibridge.dialects.calls import object_schema
 from aibridge.dialects.reading import decoded, elements, mapping, text
 from aibridge.tools import Tool, Toolset
 from aibridge.wire.json_array import JsonArray
@@ -60,5 +61,5 @@ def wants_json(body: JsonObject) -> bool:
 
 def _written(tool: Tool) -> bytes:
     described = {"description": tool.description} if tool.description else {}
-    function = {"name": tool.id, **described, "parameters": msgspec.Raw(tool.schema), "strict": False}
+    function = {"name": tool.id, **described, "parameters": msgspec.Raw(object_schema(tool.schema)), "strict": False}
     return msgspec.json.encode({"type": "function", "function": function})

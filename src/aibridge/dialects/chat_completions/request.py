@@ -12,13 +12,14 @@ import msgspec
 from aibridge.dialects.base import Reply, Turn
 from aibridge.dialects.calls import refuse_our_prefix
 from aibridge.dialects.chat_completions.blocking import read_body
+from aibridge.dialects.chat_completions.chat_turns import ChatTurns
 from aibridge.dialects.chat_completions.errors import error_event
-from aibridge.dialects.chat_completions.looping_stream import LoopingStream
-from aibridge.dialects.chat_completions.looping_whole import LoopingWhole
+from aibridge.dialects.chat_completions.history import anchors, answering, recalled
 from aibridge.dialects.chat_completions.offering import brings_servers, client_tools, offered, wants_json
 from aibridge.dialects.chat_completions.so_far import ReplySoFar, result_messages
 from aibridge.dialects.chat_completions.splicing import readable_array
 from aibridge.dialects.chat_completions.stream import ChatReader
+from aibridge.dialects.looping import LoopedReply
 from aibridge.dialects.prompt import last_message, own_words
 from aibridge.dialects.reading import mapping, referenced_ids, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
@@ -121,10 +122,11 @@ class ChatRequest:
 
     @property
     def anchors(self) -> Sequence[Anchor]:
-        return ()
+        return anchors(self._object.raw("messages"))
 
-    def recalling(self, _hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
-        return self
+    def recalling(self, hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
+        messages = recalled(self._object.raw("messages"), hidden)
+        return self if messages is None else replace(self, _edits={**self._edits, "messages": messages})
 
     def renamed(self, _upstream_id: str) -> Self:
         return self  # chat goes on from its history, not from an id
@@ -148,11 +150,9 @@ class ChatRequest:
         return WholeReply(partial(read_body, stored=self.stores))
 
     def _looping_reply(self, *, stream: bool) -> LoopingReply:
-        after = str
-        so_far = ReplySoFar(after, is_json=wants_json(self._object), whole=not stream)
-        if stream:
-            return LoopingStream(so_far, hides_usage=self._asks_usage, stored=self.stores)
-        return LoopingWhole(so_far, stored=self.stores)
+        after = partial(answering, self._object.raw("messages"))
+        so_far = ReplySoFar(after, is_json=wants_json(self._object), streamed=stream)
+        return LoopedReply(ChatTurns(so_far, stream, self._asks_usage, self.stores))
 
 
 def parse(body: bytes) -> ChatRequest:

@@ -15,7 +15,7 @@ import msgspec
 from aibridge.dialects.base import Turn
 from aibridge.dialects.calls import in_words, unrunnable
 from aibridge.dialects.chat_completions.calls import Called
-from aibridge.dialects.chat_completions.hidden_turns import HiddenTurns, SeenCall, Step
+from aibridge.dialects.chat_completions.hidden_turns import HiddenTurns, SeenCall, Step, others_in
 from aibridge.dialects.chat_completions.splicing import readable_object
 from aibridge.dialects.reading import count, decoded, mapping
 from aibridge.dialects.turns import Hidden
@@ -35,35 +35,37 @@ class ReplySoFar:
         "_begins",
         "_complete",
         "_details",
+        "_last_message",
         "_last_text_only",
         "_last_usage",
         "_output",
         "_seen",
         "_separator",
         "_steps",
+        "_streamed",
         "frame",
+        "response_id",
         "text",
         "turns",
     )
 
-    def __init__(self, after: Callable[[], str], *, is_json: bool, whole: bool) -> None:
+    def __init__(self, after: Callable[[], str], *, is_json: bool, streamed: bool) -> None:
         self.frame: Mapping[str, bytes] = {}  # members that all chunks have alike, as the first turn's have them
         self.text = ""  # what the client has
         self.turns = 0
+        self.response_id: str | None = None  # the first turn's
         self._after = after  # what the reply answers to (see `hidden_turns`)
         self._separator = "" if is_json else SEPARATOR
-        self._last_text_only = is_json and whole
+        self._streamed = streamed
+        self._last_text_only = is_json and not streamed
         self._complete = False
         self._begins = 0  # where the last turn's text begins
         self._steps: list[Step] = []
         self._seen: tuple[SeenCall, ...] = ()
+        self._last_message = b""  # of the turn that the client sees last; b"" when it saw none, or it is not known
         self._last_usage: Mapping[str, Any] = {}
         self._output = 0  # tokens of the turns before the last one
         self._details: dict[str, int] = {}
-
-    @property
-    def hides_turns(self) -> bool:
-        return bool(self._steps)
 
     def separator(self) -> str:
         """What stands before the text of the turn that comes."""
@@ -80,6 +82,7 @@ class ReplySoFar:
     ) -> Turn:
         """A turn is over: the same with its calls. `said` is its message and the text in it (b"": too large to keep)."""
         self.turns += 1
+        self.response_id = self.response_id or turn.response_id
         self._last_usage = usage or {}
         self._complete = turn.outcome == "complete"
         ours = [call for call in calls if call.ours]
@@ -87,6 +90,7 @@ class ReplySoFar:
             return turn
         message, text = said()
         self._add(text)
+        self._last_message = message
         self._seen = tuple(SeenCall.of(call) for call in calls if not call.ours)
         if not ours:
             return turn
@@ -100,10 +104,12 @@ class ReplySoFar:
             return
         messages = tuple(msgspec.Raw(message) for message in result_messages(turn, results))
         ends = 0 if self._last_text_only and not turn.mixed else len(self.text)
-        self._steps.append(Step(msgspec.Raw(turn.said), messages, self._begins, ends, turn.mixed))
+        self._steps.append(Step(msgspec.Raw(turn.said), messages, ends, turn.mixed))
+        if not turn.mixed:
+            self._last_message, self._begins = b"", ends
 
     def goes_on(self) -> None:
-        """Another turn follows."""
+        """The next turn begins, the first too."""
         self._output += count(self._last_usage.get("completion_tokens"))
         for name, number in mapping(self._last_usage.get(_DETAILS)).items():
             if isinstance(number, int) and not isinstance(number, bool):
@@ -136,13 +142,16 @@ class ReplySoFar:
             begins=self._begins,
             calls=self._seen,
             complete=self._complete,
+            last_seen=bool(self._last_message),
+            streamed=self._streamed,
+            others=msgspec.Raw(others_in(self._last_message) if self._last_message else b"null"),
             steps=tuple(self._steps),
         )
         return Hidden(turns.anchors(), msgspec.json.encode(turns))
 
     def _add(self, text: str) -> None:
         if self._last_text_only:
-            self.text, self._begins = text, 0
+            self.text = text
             return
         if text:
             self.text += self.separator()

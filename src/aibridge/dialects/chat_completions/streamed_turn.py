@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from aibridge.dialects.base import Fact, Turn
-from aibridge.dialects.chat_completions.assistant import assembled, encoded, said_in
+from aibridge.dialects.chat_completions.assistant import assembled
 from aibridge.dialects.chat_completions.chunks import Chunk, decoded_chunk, is_plain, without_traces
 from aibridge.dialects.chat_completions.ending import PossibleEnd
 from aibridge.dialects.chat_completions.facts import TurnFacts
@@ -18,7 +18,7 @@ from aibridge.dialects.chat_completions.seen_calls import SeenCalls
 from aibridge.dialects.chat_completions.so_far import ReplySoFar
 from aibridge.dialects.chat_completions.splicing import changed, readable_array, readable_object
 from aibridge.dialects.openai_errors import describe, read_error
-from aibridge.dialects.reading import decoded, mapping
+from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.wire.sse import event_block, parse_block
 
 MAX_TURN = 32 * 1024 * 1024
@@ -122,7 +122,7 @@ class LoopingReader:
         if self._first:
             self._so_far.frame = _frame(self._blocks)
         message = assembled(self._blocks)
-        return encoded(message) if self._left > 0 else b"", said_in(message)
+        return msgspec.json.encode(message) if self._left > 0 else b"", text(message["content"])
 
     # -- what the client gets --------------------------------------------------------------------------
 
