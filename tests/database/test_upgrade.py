@@ -99,7 +99,7 @@ def test_a_newer_database_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     with file.writing() as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
 
-    with pytest.raises(DatabaseUnusable, match=r"made by a newer aibridge .*9999.*up to 0002"):
+    with pytest.raises(DatabaseUnusable, match=rf"made by a newer aibridge .*9999.*up to {REVISIONS[-1]}"):
         bring_up_to_date(file)
 
     with closing(sqlite3.connect(file.path)) as connection:

@@ -258,6 +258,20 @@ last_response_ids = Table(
     sqlite_with_rowid=False,
 )
 
+# What tools of MCP servers looked like when they were first seen, or accepted since, and the last time.
+mcp_tools = Table(
+    "aibridge_mcp_tools",
+    metadata,
+    Column("server", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("accepted", Text, nullable=False),
+    Column("seen", Text, nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("server", "tool", name="aibridge_mcp_tools_id"),
+    sqlite_with_rowid=False,
+)
+
 users = Table(
     "aibridge_users",
     metadata,
