@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aibridge.mcp.authorization import Authorization as Authorization
     from aibridge.mcp.authorization import NotAuthorized as NotAuthorized
-    from aibridge.mcp.known_server import ServerStatus as ServerStatus
     from aibridge.mcp.pins import MemoryPins as MemoryPins
     from aibridge.mcp.servers import McpServer as McpServer
+    from aibridge.mcp.status import ServerStatus as ServerStatus
     from aibridge.mcp.toolbox import McpToolbox as McpToolbox
 
 _HOME_OF = {
@@ -23,7 +23,7 @@ _HOME_OF = {
     "McpToolbox": "aibridge.mcp.toolbox",
     "MemoryPins": "aibridge.mcp.pins",
     "NotAuthorized": "aibridge.mcp.authorization",
-    "ServerStatus": "aibridge.mcp.known_server",
+    "ServerStatus": "aibridge.mcp.status",
 }
 
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605  a list of strings, from the table

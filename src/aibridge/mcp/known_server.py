@@ -7,53 +7,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import mcp_types as types
-import msgspec
 
 from aibridge.errors import RecordingFailed
 from aibridge.mcp.connection import Reached
 from aibridge.mcp.offers import Offer, Offers, Unlistable, offered
 from aibridge.mcp.outages import Outage
 from aibridge.mcp.servers import McpServer
+from aibridge.mcp.status import LeftOutTool, OfferedTool, ServerStatus
 from aibridge.mcp.troubles import Unavailable
 from aibridge.ports import Clock, Pins, ToolboxObserver
 
 _CHANGED = "its definition has changed since it was first seen"
 _log = logging.getLogger(__name__)
-
-
-class LeftOutTool(msgspec.Struct, frozen=True):
-    """A tool that nobody is offered, and why."""
-
-    name: str
-    why: str
-
-
-class OfferedTool(msgspec.Struct, frozen=True):
-    """A tool as models know it (`id`) and as the server does (`name`)."""
-
-    id: str
-    name: str
-    description: str
-
-
-class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How one server does, in this process. Lists are those that were read last, whoever asked."""
-
-    name: str
-    url: str | None
-    transport: str
-    auth: str
-    groups: tuple[str, ...]
-    pin: str
-    state: str  # unused, up, down
-    protocol_version: str | None
-    since: datetime | None  # of the state
-    sessions: int
-    last_error: str | None
-    last_error_at: datetime | None
-    tools: tuple[OfferedTool, ...]
-    left_out: tuple[LeftOutTool, ...]
-    changed: tuple[str, ...]  # tools whose definition is not the one that was first seen
 
 
 class KnownServer:
@@ -137,8 +102,9 @@ class KnownServer:
                 told = {"server": self.server.name, "tool": name, "action": action}
                 _log.warning("the definition of an MCP tool has changed", extra=told)
 
-    def status(self) -> ServerStatus:
-        offer, server = self._offer, self.server
+    def status(self, *, of: Offer | None = None, sessions: int | None = None) -> ServerStatus:
+        """As one person has it (`of`, `sessions`), or as it was read last, by whoever it was."""
+        offer, server = self._offer if sessions is None else of, self.server
         return ServerStatus(
             name=server.name,
             url=server.shown_url,
@@ -149,7 +115,7 @@ class KnownServer:
             state={None: "unused", True: "up", False: "down"}[self._up],
             protocol_version=self.reached_by.protocol_version if self.reached_by else None,
             since=self._since,
-            sessions=self._sessions,
+            sessions=self._sessions if sessions is None else sessions,
             last_error=self._error[0] if self._error else None,
             last_error_at=self._error[1] if self._error else None,
             tools=tuple(OfferedTool(t.id, t.name, t.description) for t in offer.tools) if offer else (),

@@ -17,15 +17,17 @@ import mcp_types as types
 import msgspec
 from mcp.shared.exceptions import MCPError
 
+from aibridge.actor import Actor
 from aibridge.clock import SystemClock
 from aibridge.mcp import results
 from aibridge.mcp.authorization import AuthorizationFor, fixed_authorization
-from aibridge.mcp.known_server import KnownServer, ServerStatus
+from aibridge.mcp.known_server import KnownServer
 from aibridge.mcp.offers import Offer
 from aibridge.mcp.outages import Outage
 from aibridge.mcp.pins import MemoryPins
 from aibridge.mcp.servers import McpServer
 from aibridge.mcp.session import Session, settled
+from aibridge.mcp.status import ServerStatus
 from aibridge.mcp.troubles import Unavailable, in_words
 from aibridge.ports import Clock, Identity, Pins, ToolboxObserver
 from aibridge.tools import NO_TOOLS, Tool, ToolCall, ToolResult, Toolset
@@ -157,6 +159,16 @@ class McpToolbox:
     def status(self) -> list[ServerStatus]:
         """How each server does, in the order of the configuration."""
         return [known.status() for known in self._known.values()]
+
+    def status_for(self, actor: Actor) -> list[ServerStatus]:
+        """The same of the servers that are for this person, with the person's own session and list."""
+        statuses = []
+        for known in self._known.values():
+            if known.server.is_offered_to(actor):
+                session = self._sessions.get((actor.id, known.server.name))
+                offer, sessions = (None, 0) if session is None else (session.offer, int(session.connected))
+                statuses.append(known.status(of=offer, sessions=sessions))
+        return statuses
 
     # -- sessions --------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from aibridge.metrics.names import Names
 from aibridge.metrics.noticed import Noticed
 from aibridge.metrics.recorder import CountingRecorder
 from aibridge.metrics.series import Series
+from aibridge.metrics.toolbox import ToolboxSeries
 from aibridge.notices import Notice
 from aibridge.ports import Observation, Recorder
 from aibridge.records import AnyRecord, InterceptionRecord, InterceptionRecordEnded
@@ -49,6 +50,8 @@ class Metrics:
         self._series = Series(self.registry, prefix, include_initiator=include_initiator, most_names=names)
         self._incidents = Incidents(self.registry, prefix)
         self._noticed = Noticed(self.registry, prefix, Names(names))
+        self.toolbox = ToolboxSeries(self.registry, prefix)
+        """The observer of a toolbox."""
         self._monotonic = monotonic
         self._followed: dict[str, Following] = {}
 

@@ -15,7 +15,7 @@ from aibridge.credentials import Scrubber
 from aibridge.server.auth import own_keys
 
 Form = Literal["auto", "json", "text"]
-Level = Literal["debug", "info", "warning"]
+Level = Literal["debug", "info", "warning", "error"]
 
 
 def log_to_stderr(form: Form, secrets: Iterable[str] = (), level: Level = "info") -> None:
@@ -47,6 +47,9 @@ def log_to_stderr(form: Form, secrets: Iterable[str] = (), level: Level = "info"
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # The MCP SDK writes what servers sent into its lines; what it reports is in ours, without that.
+    for name in ("mcp", "client", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.getLogger("aibridge").setLevel(level.upper())
 
 

@@ -27,6 +27,7 @@ from aibridge.server.app import FrontDoor
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.config import Configuration
+from aibridge.server.configured_tools import opened_toolbox, secrets_of
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
@@ -36,10 +37,12 @@ from aibridge.server.sealing import Sealing
 from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
-from aibridge.unobserved import UNOBSERVED
+from aibridge.stores.pins import SqlitePins
+from aibridge.unobserved import UNOBSERVED, UNOBSERVED_TOOLBOX
 from aibridge.upstream import HttpUpstream
 
 if TYPE_CHECKING:
+    from aibridge.mcp import McpServer, McpToolbox
     from aibridge.metrics import Metrics
 
 _GC_THRESHOLD = 20_000  # new objects between two looks at the young ones
@@ -55,11 +58,13 @@ class Plan:
     configuration: Configuration
     providers: tuple[Provider, ...]
     secret: Secret
+    mcp_servers: tuple[McpServer, ...] = ()
 
     @property
     def secrets(self) -> list[str]:
         """What must not be written anywhere."""
-        return [self.secret.reveal(), *(secret for provider in self.providers for secret in provider.secrets)]
+        keys = (secret for provider in self.providers for secret in provider.secrets)
+        return [self.secret.reveal(), *keys, *secrets_of(self.mcp_servers)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Gateway:
     store: Store
     draining: Draining
     metrics: Metrics | None
+    toolbox: McpToolbox | None = None
 
     def start_draining(self) -> None:
         self.draining.begun = True
@@ -146,6 +152,12 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             ),
             left_out=None if metrics is None else metrics.left_out,
         ) as store,
+        opened_toolbox(
+            plan.mcp_servers,
+            pins=SqlitePins(store.file, clock),
+            observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
+            clock=clock,
+        ) as toolbox,
     ):
         authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
         bridge = RequestBridge(
@@ -166,7 +178,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             fail=recording.fail,
         )
         draining = Draining()
-        door_of_api = ApiDoor(store.file, authenticator, clock, plan.providers, bridge.states)
+        door_of_api = ApiDoor(store.file, authenticator, clock, plan.providers, bridge.states, toolbox)
         async with aclosing(door_of_api) as api, bridge:
             own: dict[bytes, Application] = {
                 b"/healthz": health(__version__),
@@ -174,7 +186,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
                 b"/openapi.json": api,
             }
             door = shed_first(FrontDoor(bridge=bridge, api=api, own=own), Pressure(clock.monotonic))
-            yield Gateway(door, bridge, store, draining, metrics)
+            yield Gateway(door, bridge, store, draining, metrics, toolbox)
 
 
 def _way_out(configuration: Configuration) -> HttpUpstream:

@@ -159,6 +159,7 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
         "database.durability is not built yet and has no effect (PostgreSQL)",
         "auth mode 'oidc' is not built yet and has no effect",
         "auth mode 'coder' is not built yet and has no effect",
+        "mcp_servers[0].auth 'oauth' is not built yet: the server is left out",
     ]
 
 

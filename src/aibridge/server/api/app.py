@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from aibridge.actor import Actor
 from aibridge.ports import Clock
 from aibridge.server.api import problems, shapes
 from aibridge.server.api.asked import asked
@@ -21,6 +22,9 @@ from aibridge.server.api.openapi import document
 from aibridge.server.api.readers import Reader, reader_of
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.reading import Reading
+
+if TYPE_CHECKING:
+    from aibridge.mcp import McpToolbox
 
 MOUNTS = ("/api/v2/aibridge", "/api/v2/ai-gateway")
 
@@ -35,9 +39,13 @@ _log = logging.getLogger(__name__)
 
 
 def management_app(
-    reading: Reading, authenticator: KeyAuthenticator, clock: Clock, providers: ProvidersShown
+    reading: Reading,
+    authenticator: KeyAuthenticator,
+    clock: Clock,
+    providers: ProvidersShown,
+    toolbox: McpToolbox | None = None,
 ) -> Starlette:
-    pages = Pages(reading, authenticator, clock, providers)
+    pages = Pages(reading, authenticator, clock, providers, toolbox)
     routes = [
         Route(f"{mount}{path}", page)
         for mount in MOUNTS
@@ -45,6 +53,7 @@ def management_app(
             ("/interceptions", pages.interceptions),
             ("/interceptions/{id}", pages.interception),
             ("/providers", pages.providers),
+            ("/mcp", pages.mcp),
         )
     ]
     routes.append(Route("/openapi.json", pages.openapi))
@@ -58,8 +67,14 @@ class Pages:
     """The pages; each says first who asks."""
 
     def __init__(
-        self, reading: Reading, authenticator: KeyAuthenticator, clock: Clock, providers: ProvidersShown
+        self,
+        reading: Reading,
+        authenticator: KeyAuthenticator,
+        clock: Clock,
+        providers: ProvidersShown,
+        toolbox: McpToolbox | None,
     ) -> None:
+        self._toolbox = toolbox
         self._reading = reading
         self._authenticator = authenticator
         self._clock = clock
@@ -99,6 +114,16 @@ class Pages:
         # Here and not in a thread: what it reads changes with every request, and is small.
         body = msgspec.json.encode(self._providers(everything=reader.only is None))
         return Response(body, 200, problems.HEADERS, "application/json")
+
+    async def mcp(self, request: Request) -> Response:
+        known, _ = self._authenticator.sign_in(request.scope)
+        reader = reader_of(known)
+        if self._toolbox is None:
+            return await _json(lambda: msgspec.json.encode(shapes.McpServers([])))
+        user = known.user
+        actor = Actor(id=user.id, username=user.username, groups=user.groups)
+        found = self._toolbox.status() if reader.only is None else self._toolbox.status_for(actor)
+        return await _json(lambda: msgspec.json.encode(shapes.McpServers(found)))
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002  a page's argument
         return await _json(lambda: msgspec.json.encode(document()))

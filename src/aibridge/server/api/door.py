@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aibridge.asking import ProviderStates
 from aibridge.database.files import DatabaseFile
@@ -13,6 +14,9 @@ from aibridge.ports import Clock
 from aibridge.providers import Provider
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.http.asgi import Application, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from aibridge.mcp import McpToolbox
 
 
 class ApiDoor:
@@ -25,7 +29,9 @@ class ApiDoor:
         clock: Clock,
         providers: Sequence[Provider],
         states: ProviderStates,
+        toolbox: McpToolbox | None = None,
     ) -> None:
+        self._toolbox = toolbox
         self._file = file
         self._authenticator = authenticator
         self._clock = clock
@@ -54,4 +60,4 @@ class ApiDoor:
         reading = Reading(self._file, self._clock)
         self._close = reading.close
         shown = partial(providers_shown, self._providers, self._states, process=os.getpid())
-        return management_app(reading, self._authenticator, self._clock, shown)
+        return management_app(reading, self._authenticator, self._clock, shown, self._toolbox)

@@ -29,8 +29,8 @@ _TEXTS = {
 
 
 def document() -> dict[str, Any]:
-    answers = (shapes.Interceptions, shapes.Interception, shapes.Providers, shapes.Problem)
-    (page, one, providers, problem), components = msgspec.json.schema_components(
+    answers = (shapes.Interceptions, shapes.Interception, shapes.Providers, shapes.McpServers, shapes.Problem)
+    (page, one, providers, servers, problem), components = msgspec.json.schema_components(
         answers, ref_template="#/components/schemas/{name}"
     )
     return {
@@ -44,6 +44,7 @@ def document() -> dict[str, Any]:
                 "get": _operation("One interception", one, problem, [_id()], {404: "There is none."})
             },
             "/providers": {"get": _operation("Providers, their keys and circuits", providers, problem, [])},
+            "/mcp": {"get": _operation("The MCP servers that are for whoever asks", servers, problem, [])},
         },
         "components": {
             "schemas": components,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from aibridge.mcp.status import ServerStatus
 from aibridge.server.reading import Page
 
 
@@ -161,6 +162,12 @@ class Providers(msgspec.Struct, frozen=True):
 
     process: int | None
     results: list[ProviderStatus]
+
+
+class McpServers(msgspec.Struct, frozen=True):
+    """The MCP servers whose tools are offered, as the process that answers has them."""
+
+    results: list[ServerStatus]
 
 
 class Problem(msgspec.Struct, frozen=True):

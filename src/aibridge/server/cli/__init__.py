@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from aibridge import __version__
-from aibridge.server.cli import configuration, interceptions, keys, providers, serving, users
+from aibridge.server.cli import configuration, interceptions, keys, mcp_servers, providers, serving, users
 
 app = typer.Typer(
     name="aibridge",
@@ -47,6 +47,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
 app.add_typer(providers.app, name="providers")
 app.add_typer(interceptions.app, name="interceptions")
+app.add_typer(mcp_servers.app, name="mcp")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -136,8 +136,9 @@ class Upstream(Table):
 
 class McpServer(Table):
     name: str = Field(pattern=_NAME)
-    url: str | None = None
+    url: str | None = Field(default=None, repr=False)  # some have a key in it
     command: Words = []
+    env: dict[str, str] = Field(default={}, repr=False, json_schema_extra={"secret": True})
     transport: Literal["auto", "streamable_http", "sse", "stdio"] = "auto"
     allow_tools: str | None = None
     deny_tools: str | None = None
@@ -147,6 +148,7 @@ class McpServer(Table):
     groups: Words = []
     pin: Literal["report", "strict"] = "report"
     announce_login: bool = False
+    allow_private: bool = False
 
 
 class Tools(Table):

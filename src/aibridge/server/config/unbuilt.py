@@ -40,6 +40,10 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
     if settings.dumps.folder and not (recording.prompts and recording.tool_arguments and recording.thoughts):
         # A dump holds all of it.
         yield ("dumps", "folder"), "must not be set while [recording] keeps no prompts, tool_arguments or thoughts"
+    for index, server in enumerate(settings.mcp_servers):
+        if server.auth == "caller" and "oidc" not in settings.auth.modes:
+            # A key of ours, or a provider's, is nothing that another server may see.
+            yield ("mcp_servers", index, "auth"), 'must not be "caller" without the auth mode "oidc"'
     for index, provider in enumerate(settings.providers):
         if provider.bedrock is not None:
             yield ("providers", index, "bedrock"), "is not built yet; remove it, or the provider"
@@ -57,3 +61,6 @@ def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -
         if mode in settings.auth.modes or any(at[:2] == ("auth", mode) for at in said):
             yield f"auth mode {mode!r} {_LATER}"
     yield from (f"{variable} {_LATER}" for variable in foreign)
+    for index, server in enumerate(settings.mcp_servers):
+        if server.auth in ("oauth", "caller"):
+            yield f"mcp_servers[{index}].auth {server.auth!r} is not built yet: the server is left out"

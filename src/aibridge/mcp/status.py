@@ -1,0 +1,42 @@
+"""How servers do, as values: for the API, the command line and hosts. They need no SDK."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class LeftOutTool(msgspec.Struct, frozen=True):
+    """A tool that nobody is offered, and why."""
+
+    name: str
+    why: str
+
+
+class OfferedTool(msgspec.Struct, frozen=True):
+    """A tool as models know it (`id`) and as the server does (`name`)."""
+
+    id: str
+    name: str
+    description: str
+
+
+class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one server does, in this process. Lists are those that were read last, whoever asked."""
+
+    name: str
+    url: str | None
+    transport: str
+    auth: str
+    groups: tuple[str, ...]
+    pin: str
+    state: str  # unused, up, down
+    protocol_version: str | None
+    since: datetime | None  # of the state
+    sessions: int
+    last_error: str | None
+    last_error_at: datetime | None
+    tools: tuple[OfferedTool, ...]
+    left_out: tuple[LeftOutTool, ...]
+    changed: tuple[str, ...]  # tools whose definition is not the one that was first seen

@@ -1,0 +1,93 @@
+"""Asks the configured MCP servers on behalf of a command, and says in a line what keeps one from answering."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from aibridge.actor import Actor
+from aibridge.clock import SystemClock
+from aibridge.database.files import DatabaseFile
+from aibridge.database.upgrade import bring_up_to_date
+from aibridge.errors import RecordingFailed
+from aibridge.mcp import McpServer, McpToolbox
+from aibridge.mcp.status import ServerStatus
+from aibridge.ports import Identity
+from aibridge.server.cli import opening
+from aibridge.server.config import Configuration, load
+from aibridge.server.configured_tools import configured_servers
+from aibridge.server.logs import log_to_stderr
+from aibridge.server.persons import NotPossible
+from aibridge.stores.pins import SqlitePins
+
+_PATIENCE = 35.0  # seconds; more than the toolbox takes to give up an attempt
+
+
+def statuses(config: Path | None, user: str | None) -> list[ServerStatus]:
+    """How all servers do. Raises: Wrong, DatabaseUnusable, NotPossible."""
+    configuration = load(config)
+    servers = configured_servers(configuration)
+    return asyncio.run(_asked(configuration, servers, _actor(config, servers, user), None))
+
+
+def status_of(config: Path | None, name: str, user: str | None, *, show_complaints: bool = False) -> ServerStatus:
+    """How one does, which must be up. Raises: Wrong, DatabaseUnusable, NotPossible."""
+    configuration = load(config)
+    server = _named(configured_servers(configuration), name)
+    actor = _actor(config, [server], user)
+    if not server.is_offered_to(actor):
+        raise NotPossible(f"the MCP server {name} is not for {user}: it is for {', '.join(server.groups)}")
+    complaints = sys.stderr if show_complaints else None
+    (status,) = asyncio.run(_asked(configuration, [server], actor, complaints))
+    if status.state != "up":
+        raise NotPossible(f"the MCP server {name} is down: {status.last_error or 'it did not answer in time'}")
+    return status
+
+
+def accepted(config: Path | None, name: str, tool: str | None) -> list[str]:
+    """The tools whose changed definition holds from now on. Raises: Wrong, DatabaseUnusable, NotPossible."""
+    configuration = load(config)
+    _named(configured_servers(configuration), name)
+    try:
+        return asyncio.run(_pins(configuration).accept(name, tool))
+    except RecordingFailed as error:
+        raise NotPossible(str(error)) from None
+
+
+async def _asked(
+    configuration: Configuration,
+    servers: list[McpServer] | tuple[McpServer, ...],
+    actor: Actor,
+    complaints: TextIO | None,
+) -> list[ServerStatus]:
+    log_to_stderr("text", level="error")
+    pins, identity = _pins(configuration), Identity(actor, [], b"")
+    async with McpToolbox(servers, pins=pins, patience=_PATIENCE, complaints=complaints) as toolbox:
+        await toolbox.tools(identity)
+        return toolbox.status()
+
+
+def _pins(configuration: Configuration) -> SqlitePins:
+    file = DatabaseFile.at(configuration.database)
+    bring_up_to_date(file)
+    return SqlitePins(file, SystemClock())
+
+
+def _named(servers: tuple[McpServer, ...], name: str) -> McpServer:
+    for server in servers:
+        if server.name == name:
+            return server
+    known = f": there are {', '.join(server.name for server in servers)}" if servers else ""
+    raise NotPossible(f"there is no MCP server {name}{known}")
+
+
+def _actor(config: Path | None, servers: list[McpServer] | tuple[McpServer, ...], user: str | None) -> Actor:
+    if user is None:
+        return Actor(id="command line", groups=tuple({group for server in servers for group in server.groups}))
+    with opening.people(config) as people:
+        found = people.user(user)
+    if found is None:
+        raise NotPossible(f"there is no user {user}")
+    return Actor(id=found.id, username=found.username, email=found.email, groups=found.groups)

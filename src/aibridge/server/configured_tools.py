@@ -1,0 +1,92 @@
+"""MCP servers out of the configuration: their secrets are read here, once, at the start; and the toolbox made of them.
+
+The SDK is imported only where there are servers to speak to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aibridge.credentials import Secret
+from aibridge.ports import Clock, Pins, ToolboxObserver
+from aibridge.server.config import Configuration, Wrong
+from aibridge.server.config.values import Unresolved, resolved
+
+if TYPE_CHECKING:
+    from aibridge.mcp import McpServer, McpToolbox
+
+
+def configured_servers(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> tuple[McpServer, ...]:
+    """Raises: Wrong."""
+    servers: dict[str, McpServer] = {}
+    for index, table in enumerate(configuration.settings.mcp_servers):
+        if table.auth in ("oauth", "caller"):  # not built (config/unbuilt.py says so): without it they let nobody in
+            continue
+        server = _server(configuration, index, environ)
+        if server.name in servers:
+            where = configuration.place(("mcp_servers", index, "name"))
+            raise Wrong(f"{where}: {server.name!r} is the name of another server too; give each its own")
+        servers[server.name] = server
+    return tuple(servers.values())
+
+
+def _server(configuration: Configuration, index: int, environ: Mapping[str, str]) -> McpServer:
+    from aibridge.mcp import McpServer  # noqa: PLC0415  see above
+
+    table = configuration.settings.mcp_servers[index]
+
+    def secret(key: str, reference: str) -> Secret:
+        try:
+            return resolved(reference, environ, configuration.base)
+        except Unresolved as error:
+            raise Wrong(f"{configuration.place(('mcp_servers', index, key))}: {error}") from None
+
+    for at, source in configuration.sources.items():
+        if at[:2] == ("mcp_servers", index) and at[2] in ("command", "env") and source != str(configuration.file):
+            # Whoever sets a variable of this process must not thereby choose what it runs.
+            raise Wrong(f"{configuration.place(at)}: is taken from the file only")
+    try:
+        return McpServer(
+            name=table.name,
+            url=table.url,
+            command=tuple(table.command),
+            env={name: secret("env", value) for name, value in table.env.items()},
+            transport=table.transport,
+            allow_tools=table.allow_tools,
+            deny_tools=table.deny_tools,
+            auth=table.auth,
+            token=None if table.token is None else secret("token", table.token),
+            headers={name: secret("headers", value) for name, value in table.headers.items()},
+            groups=tuple(table.groups),
+            pin=table.pin,
+            announce_login=table.announce_login,
+            allow_private=table.allow_private,
+        )
+    except ValueError as error:
+        field, _, why = str(error).partition(": ")
+        raise Wrong(f"{configuration.place(('mcp_servers', index, field))}: {why}") from None
+
+
+def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:
+    """What must not be written anywhere."""
+    for server in servers:
+        for secret in (server.token, *server.headers.values(), *server.env.values()):
+            if secret is not None:
+                yield secret.reveal()
+
+
+@asynccontextmanager
+async def opened_toolbox(
+    servers: Sequence[McpServer], *, pins: Pins, observer: ToolboxObserver, clock: Clock
+) -> AsyncIterator[McpToolbox | None]:
+    """The toolbox over `servers`; None: there are none. Nobody is connected to yet."""
+    if not servers:
+        yield None
+        return
+    from aibridge.mcp import McpToolbox  # noqa: PLC0415  see above
+
+    async with McpToolbox(servers, pins=pins, observer=observer, clock=clock) as toolbox:
+        yield toolbox
