@@ -10,7 +10,6 @@ from anthropic.lib.bedrock._stream_decoder import AWSEventStreamDecoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge.errors import UpstreamReset
 from aibridge.providers.bedrock_answer import bedrock_answer
 from tests.exchanges import MESSAGES
 from tests.fakes.bedrock import EVENT_STREAM, REQUEST_ID, chunk, chunks, error, exception
@@ -105,14 +104,31 @@ def test_errors_without_words_have_a_name_at_least() -> None:
     "payload",
     [b"", b"[]", b"{}", b'{"bytes":7}', b'{"bytes":"*"}', b'{"bytes":"e30"}', b'{"bytes":"\xff"}'],
 )
-def test_an_event_that_cannot_be_read_breaks_the_stream(payload: bytes) -> None:
-    with pytest.raises(UpstreamReset, match="damaged"):
-        streamed(frame({":event-type": "chunk", ":message-type": "event"}, payload))
+def test_an_event_that_cannot_be_read_ends_the_stream_with_an_error(payload: bytes) -> None:
+    good = chunk(b'{"type":"ping"}')
+    first, error, end = streamed(good + frame({":event-type": "chunk", ":message-type": "event"}, payload), good).split(
+        b"\n\n"
+    )
+
+    assert first == b'event: ping\ndata: {"type":"ping"}'
+    assert error.startswith(b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"the provider')
+    assert end == b""
 
 
-def test_a_damaged_frame_breaks_the_stream() -> None:
-    with pytest.raises(UpstreamReset, match="checksum"):
-        streamed(STREAM[:200] + b"\x00" + STREAM[201:])
+@given(st.integers(0, len(STREAM) * 8 - 1), st.data())
+def test_of_a_damaged_stream_the_whole_events_before_the_damage_arrive_and_an_error(
+    bit: int, data: st.DataObject
+) -> None:
+    damaged = bytearray(STREAM)
+    damaged[bit // 8] ^= 1 << bit % 8
+    said = streamed(*data.draw(chunkings(bytes(damaged))))
+
+    events, mark, error = said.partition(b'event: error\ndata: {"type":"error","error":{"type":"api_error"')
+    count = next(number for number in range(99) if len(b"".join(chunks(MESSAGES.events)[: number + 1])) > bit // 8)
+    assert events == b"".join(MESSAGES.events[:count])
+    assert mark
+    assert b"damaged" in error
+    assert error.endswith(b"\n\n")
 
 
 def test_a_chunk_that_is_no_event_goes_on_without_a_name() -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.reading import decoded, mapping, text
-from aibridge.errors import Header, Problem, UpstreamReset
+from aibridge.errors import Header, Problem
 from aibridge.providers.platform import Incoming
 from aibridge.wire.eventstream import EventStreamBroken, Frame, FrameDecoder
 from aibridge.wire.sse import event_block
@@ -86,19 +86,23 @@ def _header(headers: Sequence[Header], name: bytes) -> bytes:
 
 
 class _Events:
-    """Frames in, server-sent events out."""
+    """Frames in, server-sent events out. Damage is an error event behind what came whole, and the end of it all."""
 
-    __slots__ = ("_frames",)
+    __slots__ = ("_broken", "_frames")
 
     def __init__(self) -> None:
         self._frames = FrameDecoder()
+        self._broken = False
 
     def receive(self, chunk: bytes) -> bytes:
-        """Raises: UpstreamReset, when the stream is damaged: what came before it was given out."""
+        events: list[bytes] = []
         try:
-            return b"".join(_event(frame) for frame in self._frames.receive(chunk))
+            if not self._broken:
+                events.extend(map(_event, self._frames.receive(chunk)))
         except EventStreamBroken as error:
-            raise UpstreamReset(f"the provider's event stream is damaged: {error}") from None
+            self._broken = True
+            events.append(MESSAGES.error_event(Problem(502, f"the provider's event stream is damaged: {error}")))
+        return b"".join(events)
 
 
 def _event(frame: Frame) -> bytes:

@@ -30,7 +30,7 @@ class Incoming:
     """An answer of the platform's as the dialect has it: a new head, and what becomes of the body.
 
     `piece` turns the body's pieces as they come; `whole` the body once it is there, `MAX_WHOLE` bytes of it at most.
-    Neither: it passes as it is. `piece` may raise UpstreamReset.
+    Neither: it passes as it is.
     """
 
     status: int

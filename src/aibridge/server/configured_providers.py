@@ -11,7 +11,9 @@ from aibridge.breaker import BreakerSettings
 from aibridge.credentials import Secret
 from aibridge.providers import FACTORIES, Provider
 from aibridge.server.config import Configuration, ProviderTable, Wrong
+from aibridge.server.config.schema import Bedrock
 from aibridge.server.config.values import Unresolved, resolved
+from aibridge.server.configured_bedrock import configured_bedrock
 from aibridge.server.configured_links import configured_link
 
 _TAKEN_OVER = (
@@ -38,18 +40,42 @@ def _provider(configuration: Configuration, index: int, environ: Mapping[str, st
     table = configuration.settings.providers[index]
     settings: dict[str, Any] = {name: getattr(table, name) for name in _TAKEN_OVER}
     settings["circuit_breaker"] = _breaker(table)
+    if table.bedrock is not None:
+        provider = _on_bedrock(configuration, index, table, table.bedrock, settings, environ)
+    else:
+        provider = _with_keys(configuration, index, table, settings, environ)
+    if not table.enabled:  # what is switched off may lack its files, too
+        return provider
+    return replace(provider, link=configured_link(configuration, index, provider.base_url, environ))
+
+
+def _with_keys(
+    configuration: Configuration, index: int, table: ProviderTable, settings: dict[str, Any], environ: Mapping[str, str]
+) -> Provider:
     if table.base_url is not None:
         settings["base_url"] = table.base_url
     try:
         keys = _keys(table, configuration, environ)
-        provider = FACTORIES[table.type](name=table.instance, keys=keys, **settings)
+        return FACTORIES[table.type](name=table.instance, keys=keys, **settings)
     except Unresolved as error:
         raise Wrong(f"{configuration.place(('providers', index, 'keys'))}: {error}") from None
     except ValueError as error:
         raise Wrong(f"{configuration.place(('providers', index))}: {error}") from None
-    if not table.enabled:  # what is switched off may lack its files, too
-        return provider
-    return replace(provider, link=configured_link(configuration, index, provider.base_url, environ))
+
+
+def _on_bedrock(
+    configuration: Configuration,
+    index: int,
+    table: ProviderTable,
+    bedrock: Bedrock,
+    settings: dict[str, Any],
+    environ: Mapping[str, str],
+) -> Provider:
+    asked_for = configuration.sources.get(("providers", index, "type")) != "default"
+    try:
+        return configured_bedrock(bedrock, table.instance, settings, environ, configuration.base, asked_for=asked_for)
+    except ValueError as error:
+        raise Wrong(f"{configuration.place(('providers', index, 'bedrock'))}: {error}") from None
 
 
 def _keys(table: ProviderTable, configuration: Configuration, environ: Mapping[str, str]) -> tuple[Secret, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 MAX_HEADERS = 128 * 1024
@@ -56,23 +56,24 @@ class FrameDecoder:
     def __init__(self) -> None:
         self._held = bytearray()
 
-    def receive(self, chunk: bytes) -> list[Frame]:
-        """The frames that `chunk` completes, in order. After an error the stream cannot be read on.
+    def receive(self, chunk: bytes) -> Iterator[Frame]:
+        """The frames that `chunk` completes, in order; to be taken to the end before the next chunk.
 
-        Raises: EventStreamBroken.
+        Raises: EventStreamBroken, at the place of the damage: the stream cannot be read beyond it.
         """
         held = self._held
         held += chunk
-        frames: list[Frame] = []
         start = 0
-        while len(held) - start >= _PRELUDE.size:
-            size = _checked_size(held, start)
-            if len(held) - start < size:
-                break
-            frames.append(_frame(bytes(memoryview(held)[start : start + size])))
-            start += size
-        del held[:start]
-        return frames
+        try:
+            while len(held) - start >= _PRELUDE.size:
+                size = _checked_size(held, start)
+                if len(held) - start < size:
+                    break
+                whole = bytes(memoryview(held)[start : start + size])
+                yield _frame(whole)
+                start += size
+        finally:
+            del held[:start]
 
     @property
     def held(self) -> int:

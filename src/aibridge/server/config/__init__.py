@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from aibridge.server.config.aliases import unbuilt_in
+from aibridge.server.config.aws_environment import bedrock_of
 from aibridge.server.config.layers import PREFIX, At, Sources, Wrong, layered
 from aibridge.server.config.schema import RESERVED, ProviderTable, Settings
 from aibridge.server.config.unbuilt import SQLITE, refusals, warnings
@@ -96,7 +97,9 @@ def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _add_default_providers(tree: dict[str, Any], sources: Sources, environ: Mapping[str, str]) -> None:
-    """Nobody named a provider: all types, with the keys that lie in the environment. Without one, bring your own."""
+    """Nobody named a provider: all types, with the keys that lie in the environment (without one, bring your own), and
+    Bedrock where AWS's settings are.
+    """
     tables: list[dict[str, Any]] = []
     for kind in ("anthropic", "openai", "copilot"):
         table: dict[str, Any] = {"type": kind}
@@ -108,6 +111,12 @@ def _add_default_providers(tree: dict[str, Any], sources: Sources, environ: Mapp
                 table[key] = [f"env:{variable}"] if key == "keys" else environ[variable]
                 sources[*at, key] = variable
         tables.append(table)
+    on_aws = bedrock_of(environ)
+    if on_aws is not None:
+        at = ("providers", len(tables))
+        sources[*at, "type"] = "default"
+        sources.update({(*at, *below): variable for below, variable in on_aws[1].items()})
+        tables.append(on_aws[0])
     tree["providers"] = tables
 
 

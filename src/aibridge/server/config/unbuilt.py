@@ -1,6 +1,6 @@
 """Settings that parse but whose feature is not built yet: each that is set is said once, or refuses the start.
 
-Settings that contradict each other refuse it too. Refused is what would make the gateway do something else than was asked for (Bedrock, sign-in by others), or keep what
+Settings that contradict each other refuse it too. Refused is what would make the gateway do something else than was asked for (sign-in by others), or keep what
 was to be kept from the records (redaction); the rest is only left undone, and warned about.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from aibridge.server.config.layers import At
-from aibridge.server.config.schema import Settings
+from aibridge.server.config.schema import ProviderTable, Settings
 
 SQLITE = "sqlite:///"
 _LATER = "is not built yet and has no effect"
@@ -46,7 +46,17 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
             yield ("mcp_servers", index, "auth"), 'must not be "caller" without the auth mode "oidc"'
     for index, provider in enumerate(settings.providers):
         if provider.bedrock is not None:
-            yield ("providers", index, "bedrock"), "is not built yet; remove it, or the provider"
+            yield from _beside_bedrock(index, provider)
+
+
+def _beside_bedrock(index: int, provider: ProviderTable) -> Iterator[tuple[At, str]]:
+    """What a provider on Bedrock has elsewhere, or not at all."""
+    if provider.type != "anthropic":
+        yield ("providers", index, "bedrock"), "only a provider of type anthropic can be on Bedrock"
+    if provider.keys:
+        yield ("providers", index, "keys"), "must not be set beside bedrock, which has AWS credentials instead"
+    if provider.base_url is not None:
+        yield ("providers", index, "base_url"), "must not be set beside bedrock; set bedrock.base_url"
 
 
 def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -> Iterator[str]:

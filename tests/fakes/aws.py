@@ -1,0 +1,178 @@
+"""A cloud of AWS's on loopback: Bedrock that checks every signature with botocore, and the service that gives roles.
+
+What a signature covers is made again from the request that came, by botocore itself, with the keys that the test knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+REGION = "us-west-2"
+_SCOPE = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), "
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came over the socket. `signed` are the names that its signature covers; None: it has none."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    access_key: str | None = None
+    signed: frozenset[str] = frozenset()
+    valid: bool = False
+
+    @property
+    def json(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.body)
+        return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`pieces` are written one by one; an event holds the writer. `cut`: the connection breaks after them."""
+
+    pieces: Sequence[bytes | asyncio.Event]
+    status: int = 200
+    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
+    cut: bool = False
+
+
+@dataclass
+class FakeAws:
+    """Answers what `answer` says; asks of roles are answered by itself. `keys` are those that it knows."""
+
+    url: str
+    keys: dict[str, Credentials] = field(default_factory=lambda: {ACCESS_KEY: Credentials(ACCESS_KEY, SECRET_KEY)})
+    answer: Callable[[Asked], Answer] = lambda _: Answer([b"{}"])
+    asked: list[Asked] = field(default_factory=list)
+    roles: list[Asked] = field(default_factory=list)
+    role_lasts: timedelta = timedelta(hours=1)
+    role_refused: bool = False
+    gate: asyncio.Event | None = None  # roles are given when it is set
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (asked := await _read(reader)) is not None:
+                answer = await self._role(asked) if asked.target == "/" else self._bedrock(asked)
+                if not await _write(writer, answer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def _bedrock(self, asked: Asked) -> Answer:
+        checked = self._checked(asked)
+        self.asked.append(checked)
+        return self.answer(checked)
+
+    def _checked(self, asked: Asked) -> Asked:
+        """The request with what its signature is worth, made again by botocore."""
+        found = _SCOPE.match(asked.headers.get("authorization", ""))
+        if found is None or found[1] not in self.keys:
+            return asked
+        key, region, service, names = self.keys[found[1]], found[3], found[4], frozenset(found[5].split(";"))
+        again = AWSRequest(asked.method, self.url + asked.target, data=asked.body)
+        for name in names - {"x-amz-security-token"}:
+            again.headers[name] = asked.headers[name]
+        if key.token:
+            again.headers["x-amz-security-token"] = key.token
+        again.context["timestamp"] = asked.headers["x-amz-date"]
+        signer = SigV4Auth(key, service, region)
+        signature = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+        valid = (
+            asked.headers["authorization"].endswith(f"Signature={signature}")
+            and (region, service) == (REGION, "bedrock")
+            and (asked.headers.get("x-amz-security-token") or None) == key.token
+            and {"host", "x-amz-date"} <= names
+            and {name for name in asked.headers if name.startswith("x-amz-")} <= names
+        )
+        return Asked(asked.method, asked.target, asked.headers, asked.body, found[1], names, valid)
+
+    async def _role(self, asked: Asked) -> Answer:
+        self.roles.append(asked)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.role_refused:
+            text = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+            return Answer([text.encode()], 403, [(b"content-type", b"text/xml")])
+        number = len(self.roles)
+        key = Credentials(f"ASIAROLE{number:012d}", f"secret-of-role-{number}", f"token-of-role-{number}")
+        self.keys[key.access_key] = key
+        until = (datetime.now(UTC) + self.role_lasts).strftime("%Y-%m-%dT%H:%M:%SZ")
+        given = "".join(
+            f"<{name}>{value}</{name}>"
+            for name, value in (
+                ("AccessKeyId", key.access_key),
+                ("SecretAccessKey", key.secret_key),
+                ("SessionToken", key.token),
+                ("Expiration", until),
+            )
+        )
+        text = f"<AssumeRoleResponse><AssumeRoleResult><Credentials>{given}</Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        return Answer([text.encode()], 200, [(b"content-type", b"text/xml")])
+
+    def role_asked(self, number: int) -> dict[str, str]:
+        """The parameters of one ask for a role."""
+        return {name: values[0] for name, values in parse_qs(self.roles[number].body.decode()).items()}
+
+
+@asynccontextmanager
+async def fake_aws() -> AsyncIterator[FakeAws]:
+    aws = FakeAws("")
+    server = await asyncio.start_server(aws.serve, "127.0.0.1", 0)
+    aws.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield aws
+    finally:
+        server.close()
+        if aws.gate is not None:
+            aws.gate.set()
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    method, target, _ = first.split(" ")
+    return Asked(method, target, headers, body)
+
+
+async def _write(writer: asyncio.StreamWriter, answer: Answer) -> bool:
+    """False: the connection is to be closed."""
+    writer.write(f"HTTP/1.1 {answer.status} X\r\n".encode())
+    for name, value in (*answer.headers, (b"transfer-encoding", b"chunked")):
+        writer.write(name + b": " + value + b"\r\n")
+    writer.write(b"\r\n")
+    for piece in answer.pieces:
+        if isinstance(piece, asyncio.Event):
+            await writer.drain()
+            await piece.wait()
+        elif piece:
+            writer.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+            await writer.drain()
+    if answer.cut:
+        return False
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    return True
