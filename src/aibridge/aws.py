@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -80,11 +80,16 @@ class AwsCredentials:
     def hint(self) -> str:
         return masked(self._frozen.access_key) if self._frozen is not None else "..."
 
+    @property
+    def secrets(self) -> Sequence[str]:
+        known = self._static.get_frozen_credentials() if self._static is not None else None
+        return () if known is None else _secrets(known)
+
     async def proof(self, request: UpstreamRequest) -> Proof:
         frozen = await self._current()
         sign = partial(_signed, request, frozen, self._region)
         headers = sign() if len(request.body) < _LARGE else await asyncio.to_thread(sign)
-        return Proof(headers, masked(frozen.access_key), tuple(filter(None, (frozen.secret_key, frozen.token))))
+        return Proof(headers, masked(frozen.access_key), _secrets(frozen))
 
     def find(self) -> None:
         """Looks where credentials are to come from, which may take seconds; nothing is asked of a role yet.
@@ -190,6 +195,10 @@ def _signed(request: UpstreamRequest, credentials: ReadOnlyCredentials, region: 
         for name, value in prepared.headers.items()
         if name not in signed
     ]
+
+
+def _secrets(credentials: ReadOnlyCredentials) -> tuple[str, ...]:
+    return tuple(filter(None, (credentials.secret_key, credentials.token)))
 
 
 def _said(options: Mapping[str, str | None]) -> dict[str, Any]:

@@ -292,7 +292,15 @@ class RequestBridge:
     def _followed(self, route: Route, method: str, identity: Identity) -> AbstractContextManager[None]:
         if self._tracing is None:
             return _UNTRACED
-        return self._tracing.following(method, route.provider.name, route.template, identity, bridged=route.bridged)
+        platform = route.provider.platform
+        return self._tracing.following(
+            method,
+            route.provider.name,
+            route.template,
+            identity,
+            bridged=route.bridged,
+            platform=None if platform is None else platform.name,
+        )
 
     async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
         try:

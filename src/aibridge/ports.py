@@ -339,6 +339,10 @@ class CredentialSource(Protocol):
     def hint(self) -> str:
         """The mask of the credential that was used last; `...` before there was one."""
 
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must be written nowhere, as far as it is known before anything is asked: what was configured."""
+
     async def proof(self, request: UpstreamRequest) -> Proof:
         """What proves this very request. Called for each attempt; nearly always at once.
 
@@ -363,6 +367,16 @@ class Tracing(Protocol):
         """The same tools, with a span for each call."""
 
     def following(
-        self, method: str, provider_name: str, path: str, identity: Identity, *, bridged: bool
+        self,
+        method: str,
+        provider_name: str,
+        path: str,
+        identity: Identity,
+        *,
+        bridged: bool,
+        platform: str | None = None,
     ) -> AbstractContextManager[None]:
-        """Follows what is done in the block, by this task and those that it starts. `path` is the route's template."""
+        """Follows what is done in the block, by this task and those that it starts. `path` is the route's template.
+
+        `platform` is the cloud that serves the provider in its own way, if one does.
+        """

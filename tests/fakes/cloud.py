@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aibridge.ports import Proof, UpstreamRequest
@@ -14,6 +15,10 @@ class PlainProof:
     hint: str = "..."
     fault: Exception | None = None
     proved: list[UpstreamRequest] = field(default_factory=list)
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return ["secret-session-token"]
 
     async def proof(self, request: UpstreamRequest) -> Proof:
         if self.fault is not None:

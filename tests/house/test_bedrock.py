@@ -275,6 +275,17 @@ async def test_a_client_that_hangs_up_ends_the_stream_at_bedrock_too() -> None:
     assert house.end.state == "client_gone"
 
 
+async def test_another_attempt_is_signed_anew() -> None:
+    async with opened(max_retries=1) as house:
+        failures = [failing(503, "ServiceUnavailableException", "busy")]
+        house.aws.answer = lambda _: failures.pop() if failures else streamed()
+        events = await _all(await house.client.messages.create(**QUESTION, stream=True))
+
+    assert events[-1].type == "message_stop"
+    assert [asked.valid for asked in house.aws.asked] == [True, True]
+    assert house.end.state == "completed"
+
+
 async def test_bedrock_that_is_not_there_is_a_502() -> None:
     async with opened() as house:
         house.aws.answer = lambda _: Answer([], cut=True)

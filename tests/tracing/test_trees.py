@@ -17,10 +17,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from aibridge import providers
 from aibridge.errors import AnswerBroken, UpstreamReset, UpstreamStalled, UpstreamUnreachable
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
+from aibridge.providers.bedrock import bedrock
 from aibridge.tracing import Tracing
 from tests.exchanges import EXCHANGES, MESSAGES, PROMPT, Exchange
 from tests.fakes.asgi import asked, call, scope_of
 from tests.fakes.client import Client
+from tests.fakes.cloud import PlainProof
 from tests.fakes.house import House, opened, path_of
 from tests.fakes.interceptions import ADA, KEY
 from tests.fakes.journal import Journal
@@ -145,6 +147,19 @@ async def test_the_upstream_span_follows_the_genai_conventions(
         "server.address": f"{exchange.provider}.test",
         "server.port": 80,
     }
+
+
+async def test_a_provider_on_bedrock_is_called_so(collector: Collector) -> None:
+    on_aws = bedrock(credentials=PlainProof(), region="us-east-1", model="claude-a", small_fast_model="claude-b")
+    async with traced(collector, bridge={"providers": [on_aws]}) as house:
+        answer(house, MESSAGES, stream=False)
+        await asked(house.bridge, "/bedrock/v1/messages", MESSAGES.asked(stream=False))
+
+    root, span = root_of(collector), collector.named("Intercept.ProcessRequest.Upstream")
+    assert root.attributes["aws_bedrock"] is True
+    assert root.attributes["model"] == span.attributes["gen_ai.request.model"] == "claude-a"
+    assert span.attributes["gen_ai.provider.name"] == "aws.bedrock"
+    assert span.attributes["server.address"] == "bedrock-runtime.us-east-1.amazonaws.com"
 
 
 async def test_the_identifier_that_the_provider_was_given_is_on_the_span(collector: Collector) -> None:

@@ -141,7 +141,9 @@ class Provider:
     def secrets(self) -> tuple[str, ...]:
         """What must be found nowhere else: in no answer, no log line, no dump."""
         keys = tuple(key.reveal() for key in self.keys)
-        return keys if self.link is None else (*keys, *self.link.secrets)
+        of_link = () if self.link is None else self.link.secrets
+        of_platform = () if self.platform is None else self.platform.credentials.secrets
+        return (*keys, *of_link, *of_platform)
 
     def _check_keys(self) -> None:
         if len(self.keys) > MAX_KEYS:

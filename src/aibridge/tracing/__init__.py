@@ -46,7 +46,16 @@ class Tracing:
     def calling(self, toolbox: Toolbox) -> Toolbox:
         return TracedToolbox(toolbox, self._current)
 
-    def following(self, method: str, provider_name: str, path: str, identity: Identity, *, bridged: bool) -> Following:
+    def following(
+        self,
+        method: str,
+        provider_name: str,
+        path: str,
+        identity: Identity,
+        *,
+        bridged: bool,
+        platform: str | None = None,
+    ) -> Following:
         ours = get_current()  # a host that traces its own requests is the parent, else the client
         parent = ours if trace.get_current_span(ours).get_span_context().is_valid else extracted(identity.headers)
         said = {
@@ -55,7 +64,10 @@ class Tracing:
             names.REQUEST_PATH: f"/{provider_name}{path}",
             names.METHOD: method,
         }
-        name = names.INTERCEPT if bridged else names.PASSTHROUGH
-        root = self._tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes=said)
-        kind = Intercepting if bridged else Passing
-        return kind(self._tracer, self._current, root)
+        if not bridged:
+            root = self._tracer.start_span(names.PASSTHROUGH, context=parent, kind=SpanKind.SERVER, attributes=said)
+            return Passing(self._tracer, self._current, root)
+        root = self._tracer.start_span(names.INTERCEPT, context=parent, kind=SpanKind.SERVER, attributes=said)
+        if platform == "bedrock":
+            root.set_attribute(names.AWS_BEDROCK, value=True)
+        return Intercepting(self._tracer, self._current, root, platform)

@@ -20,6 +20,8 @@ from aibridge.tracing import names
 
 _LONGEST = 256  # characters of a model's name or an id that others chose
 _FINE = frozenset({"completed", "client_gone", "rejected"})
+# What the conventions call the clouds that serve a provider's models.
+_PLATFORMS = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
 _FAILED = Status(StatusCode.ERROR)
 
 Current = ContextVar["Following | None"]
@@ -75,10 +77,11 @@ class Passing(Following):
 class Intercepting(Following):
     """A bridged request: the first span below the root lasts until its record begins, the last from then on."""
 
-    __slots__ = ("_failed", "_phase", "_record", "_upstream")
+    __slots__ = ("_failed", "_phase", "_platform", "_record", "_upstream")
 
-    def __init__(self, tracer: Tracer, current: Current, root: Span) -> None:
+    def __init__(self, tracer: Tracer, current: Current, root: Span, platform: str | None = None) -> None:
         super().__init__(tracer, current, root)
+        self._platform = platform
         self._record: InterceptionRecord | None = None
         self._upstream: Span | None = None
         self._failed: str | None = None
@@ -151,7 +154,7 @@ class Intercepting(Following):
             names.SERVER_PORT: parts.port or (443 if parts.scheme == "https" else 80),
         }
         if record is not None:
-            said[names.PROVIDER_NAME] = record.provider
+            said[names.PROVIDER_NAME] = _PLATFORMS.get(self._platform or "", record.provider)
             said[names.REQUEST_MODEL] = shortened(record.model)
             said[names.REQUEST_STREAM] = record.streaming
         span = self._tracer.start_span(names.UPSTREAM, context=self.context, kind=SpanKind.CLIENT, attributes=said)

@@ -40,7 +40,15 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
         ('[auth]\nmodes = ["oidc"]', 'FILE: auth.modes: must contain "key"'),
         ('[database]\nurl = "postgresql://u:hunter2@h/x"', "FILE: database.url: must be sqlite:///PATH"),
         ('[database]\nurl = "sqlite:///:memory:"', "FILE: database.url: must be sqlite:///PATH"),
-        (ANTHROPIC + 'bedrock = {region = "eu"}', "FILE: providers[0].bedrock: is not built yet"),
+        (
+            '[[providers]]\ntype = "openai"\nbedrock = {}',
+            "FILE: providers[0].bedrock: only a provider of type anthropic can be on Bedrock",
+        ),
+        (ANTHROPIC + 'keys = ["a"]\nbedrock = {}', "FILE: providers[0].keys: must not be set beside bedrock"),
+        (
+            ANTHROPIC + 'base_url = "http://a"\nbedrock = {}',
+            "FILE: providers[0].base_url: must not be set beside bedrock",
+        ),
         ("[tools]\nclient_mcp = 'deny'", "FILE: tools.client_mcp: cannot be enforced yet; remove it"),
         ("[tools]\ndeny_client_tools = ['^mcp__']", "FILE: tools.deny_client_tools: cannot be enforced yet; remove it"),
         (
@@ -92,11 +100,6 @@ def test_no_provider_is_named_like_a_page(tmp_path: Path, name: str) -> None:
         ("AIBRIDGE_PROVIDERS", "[oops", "AIBRIDGE_PROVIDERS: is not valid JSON"),
         ("AIBRIDGE_SERVER__HOST_FILE", "/x", "AIBRIDGE_SERVER__HOST_FILE: only secrets are read from files"),
         ("CODER_AIBRIDGE_RETENTION", "soon", "CODER_AIBRIDGE_RETENTION: database.retention: must be a duration"),
-        (
-            "CODER_AIBRIDGE_BEDROCK_REGION",
-            "eu",
-            "CODER_AIBRIDGE_BEDROCK_REGION: providers[0].bedrock: is not built yet",
-        ),
     ],
 )
 def test_a_variable_with_a_fault_is_named(variable: str, value: str, line: str) -> None:
