@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -132,7 +132,7 @@ class RequestBridge:
             offering=Offering(toolbox, tools or ToolSettings(), conversations),
             clock=clock,
             ids=ids,
-            scrubber=Scrubber(_secrets(providers)),
+            scrubber=Scrubber(secret for provider in providers for secret in provider.secrets),
             attribution_key=attribution_key or secrets.token_bytes(32),
             observer=observer,
             states=self.states,
@@ -292,15 +292,10 @@ class RequestBridge:
     def _followed(self, route: Route, method: str, identity: Identity) -> AbstractContextManager[None]:
         if self._tracing is None:
             return _UNTRACED
-        platform = route.provider.platform
-        return self._tracing.following(
-            method,
-            route.provider.name,
-            route.template,
-            identity,
-            bridged=route.bridged,
-            platform=None if platform is None else platform.name,
-        )
+        provider, bridged = route.provider, route.bridged
+        platform = None if provider.platform is None else provider.platform.name
+        follow = self._tracing.following
+        return follow(method, provider.name, route.template, identity, bridged=bridged, platform=platform)
 
     async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
         try:
@@ -401,7 +396,3 @@ class _Run:
     task: asyncio.Task[Any]
     interruption: Interruption = field(default_factory=Interruption)
     credential_id: str | None = None  # of what let it in
-
-
-def _secrets(providers: Sequence[Provider]) -> Iterable[str]:
-    return (secret for provider in providers for secret in provider.secrets)
