@@ -11,6 +11,7 @@ from aibridge.dialects.base import Fact, Turn
 from aibridge.dialects.messages.request import MessagesRequest
 from aibridge.dialects.turns import Hidden, LoopingReply
 from aibridge.tools import Text, Tool, ToolCall, ToolResult, Toolset
+from tests.wire.plain_sse import events_of
 
 Block = dict[str, Any]
 Chunks = Callable[[bytes], Sequence[bytes]]
@@ -86,13 +87,45 @@ class Played:
     hidden: Hidden | None = None
 
 
+def content_of(received: bytes, *, stream: bool) -> list[Block]:
+    """The content that a client has after these bytes; of a stream that broke off, what is whole of it."""
+    if not stream:
+        content: list[Block] = json.loads(received)["content"]
+        return content
+    blocks: dict[int, Block] = {}
+    written: dict[int, str] = {}
+    for _, data in events_of(received):
+        event = json.loads(data)
+        match event:
+            case {"type": "content_block_start", "index": index, "content_block": block}:
+                blocks[index] = dict(block)
+            case {"type": "content_block_delta", "index": index, "delta": {"partial_json": piece}}:
+                written[index] = written.get(index, "") + piece
+            case {"type": "content_block_delta", "index": index, "delta": delta}:
+                for name in delta.keys() - {"type"}:
+                    blocks[index][name] += delta[name]
+            case {"type": "content_block_stop", "index": index} if index in written:
+                blocks[index]["input"] = json.loads(written[index])
+    return [blocks[index] for index in sorted(blocks)]
+
+
 def said_of(call: ToolCall) -> ToolResult:
     """What every tool of these tests answers."""
     return ToolResult(call_id=call.call_id, content=(Text(f"result of {call.call_id}"),), error=call.unrunnable)
 
 
-def play(request: MessagesRequest, script: Sequence[Scripted], *, stream: bool, chunks: Chunks | None = None) -> Played:
-    """Runs the loop as an interceptor does, to the end of the script or of the reply."""
+def play(
+    request: MessagesRequest,
+    script: Sequence[Scripted],
+    *,
+    stream: bool,
+    chunks: Chunks | None = None,
+    events: int | None = None,
+) -> Played:
+    """Runs the loop as an interceptor does, to the end of the script or of the reply.
+
+    `events`: so many of the last answer come, and then the client has gone.
+    """
     played = Played()
     reply: LoopingReply | None = None
     for answer in script:
@@ -102,12 +135,16 @@ def play(request: MessagesRequest, script: Sequence[Scripted], *, stream: bool, 
         else:
             reply.next_turn()
         sent = answer.stream() if stream else answer.body()
+        if events is not None and answer is script[-1]:
+            sent = b"".join(part + b"\n\n" for part in sent.split(b"\n\n")[:events])
         for chunk in chunks(sent) if chunks is not None else [sent]:
             played.received += reply.receive(chunk)
             played.facts += reply.facts()
         turn = reply.end_turn()
         played.facts += reply.facts()
         played.turns.append(turn)
+        if turn.outcome == "cut":
+            return played
         results = [said_of(call) for call in turn.calls]
         if results:
             reply.answer(turn, results)

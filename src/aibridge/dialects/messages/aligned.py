@@ -1,7 +1,7 @@
 """Which of a client's blocks belongs to which turn of a held reply.
 
 Clients leave thoughts out, join texts or cut them apart, trim them, add cache breakpoints; what they send is kept in
-their order and bytes, but for a text that they joined over the border of a turn, which is cut there again.
+their order and bytes, but for a text that they joined over the place of something hidden, which is cut there again.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ class Aligned:
     """The first block that was known again."""
     missing: int
     """How much of the held reply was not found."""
+    certain: bool
+    """A block with an id or a signature is among what was found, and not texts alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
     turn: int
+    stretch: int  # between calls of ours, or turns: what lies on both sides of one is not one text
     block: SeenBlock
     squeezed: str
 
@@ -55,13 +58,7 @@ class _Piece:
 
 def aligned(held: HeldReply, blocks: Sequence[SentBlock]) -> Aligned | None:
     """The client's blocks by turns; None when it is another reply, or nothing hidden belongs between them."""
-    turns = [*(turn.blocks for turn in held.turns), held.last]
-    expected = [
-        _Expected(number, block, squeezed(block.text))
-        for number, turn in enumerate(turns)
-        for block in turn
-        if not block.ours
-    ]
+    expected = list(_expected(held))
     search = _Search(expected)
     pieces = [piece for block in blocks for piece in search.find(block)]
     if search.reached < 0:
@@ -78,7 +75,18 @@ def aligned(held: HeldReply, blocks: Sequence[SentBlock]) -> Aligned | None:
         rest=rest if any(block.key or block.text for block in rest) else (),
         first=next(number for number, piece in enumerate(pieces) if piece.item is not None),
         missing=sum(one.block.essential for number, one in enumerate(expected) if number not in search.whole),
+        certain=any(expected[number].block.key for number in search.whole),
     )
+
+
+def _expected(held: HeldReply) -> Iterator[_Expected]:
+    stretch = 0
+    for number, blocks in enumerate([*(turn.blocks for turn in held.turns), held.last]):
+        stretch += 1
+        for block in blocks:
+            stretch += block.ours
+            if not block.ours:
+                yield _Expected(number, stretch, block, squeezed(block.text))
 
 
 class _Search:
@@ -104,6 +112,8 @@ class _Search:
             cut = _cut(left, length, self._expected[item].block.text if item in self.whole else "")
             parts.append((left[:cut], item))
             left = left[cut:]
+            if not left.strip():  # spaces at the end stay where they are
+                parts[-1] = (parts[-1][0] + left, item)
         return self._pieces(block, parts)
 
     def _keyed(self, key: str) -> int | None:
@@ -133,10 +143,11 @@ class _Search:
         self.reached, self._next, self._read = number, number + 1, 0
 
     def _pieces(self, block: SentBlock, parts: Sequence[tuple[str, int | None]]) -> list[_Piece]:
-        """The block whole where it lies in one turn, else its parts, turn by turn."""
+        """The block whole where nothing of ours belongs into it, else its parts."""
         groups: list[tuple[str, int | None]] = []
         for said, item in parts:
-            if groups and item is not None and groups[-1][1] is not None and self._same_turn(groups[-1][1], item):
+            known = groups[-1][1] if groups else None
+            if known is not None and item is not None and self._stretch(known) == self._stretch(item):
                 groups[-1] = (groups[-1][0] + said, item)
             else:
                 groups.append((said, item))
@@ -148,8 +159,8 @@ class _Search:
         raw = JsonObject.parse(block.raw).with_members({"text": msgspec.json.encode(last)})
         return [*own, _Piece(SentBlock(raw, "", last), last_item)]
 
-    def _same_turn(self, one: int, other: int) -> bool:
-        return self._expected[one].turn == self._expected[other].turn
+    def _stretch(self, item: int) -> int:
+        return self._expected[item].stretch
 
 
 def _cut(said: str, length: int, known: str) -> int:

@@ -15,12 +15,16 @@ from aibridge.dialects.calls import anchor
 from aibridge.dialects.messages.aligned import Aligned, SentBlock, aligned
 from aibridge.dialects.messages.held import HeldReply, Place, anchors_of, key_of, squeezed, text_of
 from aibridge.dialects.messages.tools import assistant_message, user_message
+from aibridge.dialects.prompt import own_words
 from aibridge.dialects.reading import decoded, elements, mapping, text
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import JsonObject, NotAnObject
 
 _HELD = msgspec.json.Decoder(HeldReply)
+
+
+_NOWHERE_NEAR = 2  # neither behind the message that was answered, nor as far into the history
 
 
 class _Role(msgspec.Struct):
@@ -62,18 +66,13 @@ def with_hidden_turns(messages: bytes, hidden: Mapping[Anchor, Sequence[Hidden]]
         return messages
     texts = array.elements()
     changed: dict[int, bytes] = {}
-    used: set[bytes] = set()
-    # From the end: of replies that look the same, the newest one belongs to the last place.
-    for run in reversed(list(_runs(texts))):
-        candidates = _candidates(run, hidden, used)
-        if candidates:
-            _put_back(run, candidates, texts, changed, used)
+    for run, found in _known_again(list(_runs(texts)), hidden, texts):
+        _write(run, found, texts, changed)
     if not changed:
         return messages
-    # Messages of a run that became part of another are cut out of the text last, by their places in it.
-    gone = [number for number, value in changed.items() if not value]
-    if not gone:
+    if all(changed.values()):
         return array.replacing(changed)
+    # Of several messages of one run the first became all of it.
     pieces = (changed.get(number, one) for number, one in enumerate(texts))
     return b"[" + b",".join(piece for piece in pieces if piece) + b"]"
 
@@ -117,52 +116,70 @@ def _gist(message: Mapping[str, Any]) -> str:
     """What a message says, however it is re-encoded."""
     content = message.get("content")
     blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    said = "".join(squeezed(text_of(mapping(block))) for block in blocks)
+    said = "".join(squeezed(own_words(text_of(mapping(block))) or "") for block in blocks)
     results = (text(mapping(block).get("tool_use_id")) for block in blocks)
     return anchor("gist", "\n".join((said, *filter(None, results))).encode("utf-8", "replace"))
 
 
-def _candidates(
-    run: _Run, hidden: Mapping[Anchor, Sequence[Hidden]], used: set[bytes]
-) -> list[tuple[bytes, HeldReply]]:
-    """The held replies that this run may be, without doubles, newest first."""
-    found: dict[bytes, HeldReply] = {}
-    for name in run.anchors():
-        for one in hidden.get(name, ()):
-            if one.content not in used and one.content not in found:
-                try:
-                    found[one.content] = _HELD.decode(one.content)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    continue  # of another version of ours, perhaps
-    return list(found.items())
+def _known_again(
+    runs: Sequence[_Run], hidden: Mapping[Anchor, Sequence[Hidden]], texts: Sequence[bytes]
+) -> Sequence[tuple[_Run, Sequence[tuple[HeldReply, Aligned]]]]:
+    """The held replies that each run is, in their order there. Each of them is one place's, the one that it fits best."""
+    decoded_once: dict[bytes, HeldReply] = {}
+    claims: list[tuple[tuple[int, int, int, int, int], int, bytes]] = []
+    for at, run in enumerate(runs):
+        place: Place | None = None
+        candidates = dict.fromkeys(one.content for name in run.anchors() for one in hidden.get(name, ()))
+        for age, content in enumerate(candidates):  # newest first
+            held = decoded_once.get(content) or _held(content)
+            found = aligned(held, run.blocks) if held is not None else None
+            if held is None or found is None:
+                continue
+            decoded_once[content] = held
+            place = place or _place_of(run, texts)
+            elsewhere = (held.place.before != place.before) + (not run.start <= held.place.position <= run.end)
+            if found.certain or elsewhere < _NOWHERE_NEAR:
+                claims.append(((found.missing, elsewhere, found.first, age, -at), at, content))
+    taken: set[bytes] = set()
+    known: dict[int, list[tuple[HeldReply, Aligned]]] = {}
+    for _, at, content in sorted(claims):
+        if content not in taken:
+            before = known.get(at)
+            held = decoded_once[content]
+            found = aligned(held, before[-1][1].rest if before else runs[at].blocks)
+            if found is not None:
+                taken.add(content)
+                known.setdefault(at, []).append((held, found))
+    return [(runs[at], found) for at, found in known.items()]
 
 
-def _put_back(
-    run: _Run,
-    candidates: list[tuple[bytes, HeldReply]],
-    texts: Sequence[bytes],
-    changed: dict[int, bytes],
-    used: set[bytes],
+def _held(content: bytes) -> HeldReply | None:
+    try:
+        return _HELD.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # of another version of ours, perhaps
+
+
+def _place_of(run: _Run, texts: Sequence[bytes]) -> Place:
+    before = (mapping(decoded(one)) for one in reversed(texts[: run.start]))
+    return Place(run.start, _gist(next((one for one in before if one.get("role") != "system"), {})))
+
+
+def _write(
+    run: _Run, found: Sequence[tuple[HeldReply, Aligned]], texts: Sequence[bytes], changed: dict[int, bytes]
 ) -> None:
     """Writes one run anew, with the hidden turns of the replies that it is."""
-    place = _place_of(run, texts) if len(candidates) > 1 else None
     messages: list[bytes] = []
     results: Sequence[msgspec.Raw] = ()
-    blocks = run.blocks
-    while (best := _best(candidates, blocks, place)) is not None:
-        number, found = best
-        content, held = candidates.pop(number)
-        used.add(content)
-        for turn, own in zip(held.turns, found.turns, strict=False):
+    for held, known in found:
+        for turn, own in zip(held.turns, known.turns, strict=False):
             messages += [user_message(map(bytes, results))] if results else []
             messages.append(assistant_message(own))
             results = turn.results
-        blocks = found.rest
-    if not messages:
-        return
-    if blocks:
+    rest = found[-1][1].rest
+    if rest:
         last = JsonObject.parse(texts[run.end - 1])
-        content = b"[" + b",".join(block.raw for block in blocks) + b"]"
+        content = b"[" + b",".join(block.raw for block in rest) + b"]"
         messages += [user_message(map(bytes, results)), last.with_members({"content": content})]
     elif (joined := _joined(texts, run.end, results)) is not None:
         changed[run.end] = joined
@@ -170,28 +187,6 @@ def _put_back(
         messages.append(user_message(map(bytes, results)))
     changed.update(dict.fromkeys(range(run.start, run.end), b""))
     changed[run.start] = b",".join(messages)
-
-
-def _best(
-    candidates: Sequence[tuple[bytes, HeldReply]], blocks: Sequence[SentBlock], place: Place | None
-) -> tuple[int, Aligned] | None:
-    """The reply that stands first in these blocks; of several, the one that is most like them, or the newest."""
-    found: list[tuple[tuple[int, int, int], int, Aligned]] = []
-    for number, (_, held) in enumerate(candidates):
-        if (one := aligned(held, blocks)) is not None:
-            elsewhere = (
-                0 if place is None else (held.place.before != place.before) + (held.place.position != place.position)
-            )
-            found.append(((one.first, one.missing, elsewhere), number, one))
-    if not found:
-        return None
-    _, number, best = min(found, key=lambda one: one[:2])
-    return number, best
-
-
-def _place_of(run: _Run, texts: Sequence[bytes]) -> Place:
-    before = (mapping(decoded(one)) for one in reversed(texts[: run.start]))
-    return Place(run.start, _gist(next((one for one in before if one.get("role") != "system"), {})))
 
 
 def _joined(texts: Sequence[bytes], number: int, results: Sequence[msgspec.Raw]) -> bytes | None:
