@@ -10,13 +10,16 @@ from aibridge.actor import Actor
 from aibridge.asked import Asked
 from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.credentials import Scrubber
+from aibridge.dialects.turns import Hidden
 from aibridge.errors import Header, RecordingFailed
 from aibridge.interceptor import Interception, Ports
-from aibridge.ports import Identity
+from aibridge.offers import Offering
+from aibridge.ports import HeldFor, Identity, Toolbox
 from aibridge.providers.base import Provider
 from aibridge.reply_writer import Interruption, ReplyWriter
 from aibridge.routes import RouteTable
 from aibridge.stores.conversations import MemoryConversationStore
+from aibridge.tool_settings import ToolSettings
 from tests.exchanges import Exchange
 from tests.fakes.client import Client
 from tests.fakes.clock import CountingIds, FakeClock
@@ -45,6 +48,13 @@ class JournalConversations(MemoryConversationStore):
         await super().own(provider_name, ids, actor_id)
         self._journal.note("conversations", " ".join(ids))
 
+    async def hold(self, held_for: HeldFor, reply_id: str, hidden: Hidden) -> None:
+        if self.down:
+            raise RecordingFailed("the database is down")
+        await asyncio.sleep(0)
+        await super().hold(held_for, reply_id, hidden)
+        self._journal.note("conversations", "held")
+
 
 @dataclass
 class Stage:
@@ -55,6 +65,8 @@ class Stage:
     journal: Journal = field(default_factory=Journal)
     fail: Literal["closed", "usage-only", "open"] = "closed"
     recording_deadline: float = 5.0
+    toolbox: Toolbox | None = None
+    tools: ToolSettings = field(default_factory=ToolSettings)
 
     def __post_init__(self) -> None:
         self.upstream = ScriptedUpstream(self.journal)
@@ -111,6 +123,7 @@ class Stage:
             scrubber=Scrubber([KEY]),
             attribution_key=b"k" * 32,
             states=self.states,
+            offering=Offering(self.toolbox, self.tools, self.conversations),
             fail=self.fail,
             recording_deadline=self.recording_deadline,
         )
