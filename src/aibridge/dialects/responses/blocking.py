@@ -27,6 +27,7 @@ class ResponseObject(msgspec.Struct):
     service_tier: Any = None
     conversation: Any = None
     output: msgspec.Raw = msgspec.Raw(b"null")
+    tools: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _OBJECTS = ("response", "response.compaction")

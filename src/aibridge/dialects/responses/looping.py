@@ -26,7 +26,7 @@ _STOPPED_SHORT = ("incomplete", "failed", "cancelled", "queued", "in_progress")
 class LoopingStream:
     """See `aibridge.dialects.turns.LoopingReply`."""
 
-    __slots__ = ("_first_id", "_held", "_reader", "_reply", "_stored", "_turn", "_view")
+    __slots__ = ("_first_id", "_held", "_reader", "_reply", "_stored", "_turn", "_view", "facts", "receive")
 
     def __init__(self, shown: Shown, held: HeldTurns, *, stored: bool) -> None:
         self._held = held
@@ -34,8 +34,7 @@ class LoopingStream:
         self._first_id: str | None = None
         self._turn: Turn | None = None
         self._view = TurnView(shown)
-        self._reader = ResponsesReader(stored=stored, view=self._view)
-        self._reply = StreamedReply(self._reader, self._reader.error_event, passes_unread=False)
+        self._begin(ResponsesReader(stored=stored, view=self._view))
 
     @property
     def finished(self) -> bool:
@@ -45,11 +44,12 @@ class LoopingStream:
     def response_id(self) -> str | None:
         return self._first_id or self._reader.response_id
 
-    def receive(self, chunk: bytes) -> bytes:
-        return self._reply.receive(chunk)
-
-    def facts(self) -> tuple[Fact, ...]:
-        return self._reply.facts()
+    def _begin(self, reader: ResponsesReader) -> None:
+        self._reader = reader
+        self._reply = StreamedReply(reader, reader.error_event, passes_unread=False)
+        # For every event of a stream: no call more than where nothing was offered.
+        self.receive = self._reply.receive
+        self.facts = self._reply.facts
 
     def end_turn(self) -> Turn:
         self._turn = self._reply.end_turn()
@@ -69,8 +69,7 @@ class LoopingStream:
         self._turn = None
         last = self._reader.last
         self._view = self._view.next(self._first_id, last)
-        self._reader = ResponsesReader(stored=self._stored, view=self._view, last=last)
-        self._reply = StreamedReply(self._reader, self._reader.error_event, passes_unread=False)
+        self._begin(ResponsesReader(stored=self._stored, view=self._view, last=last))
 
     def hidden(self) -> Hidden | None:
         return self._held.hidden(self.response_id, self._turn, self._view.items)

@@ -11,7 +11,6 @@ from typing import Any, Self
 import msgspec
 
 from aibridge.dialects.base import Reply, Turn
-from aibridge.dialects.calls import refuse_our_prefix
 from aibridge.dialects.reading import decoded, elements, mapping, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.responses.blocking import read_body
@@ -22,7 +21,7 @@ from aibridge.dialects.responses.looping import LoopingStream, LoopingWhole
 from aibridge.dialects.responses.references import is_reference, references
 from aibridge.dialects.responses.shown import Shown
 from aibridge.dialects.responses.stream import ResponsesReader
-from aibridge.dialects.responses.tools import ClientTools, may_offer, with_ours
+from aibridge.dialects.responses.tools import ClientTools, may_offer, refuse_ours, with_ours
 from aibridge.dialects.responses.turn_items import items_in
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.tools import ToolResult, Toolset
@@ -115,7 +114,7 @@ class ResponsesRequest:
         return tuple(found)
 
     def offering(self, toolset: Toolset) -> Self:
-        refuse_our_prefix(ClientTools(self._object).bare_names())
+        refuse_ours(self._object)
         if not toolset.tools or not self._takes_tools or not may_offer(self._object):
             return self
         return self._with({"tools": with_ours(self._object, toolset)}, offers=True)

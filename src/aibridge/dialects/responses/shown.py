@@ -53,6 +53,10 @@ class Shown:
         self._output_tokens += spent[0]
         self._reasoning_tokens += spent[1]
 
+    def is_as_it_came(self, output: bytes) -> bool:
+        """Nothing in a response with this output differs for the client but the echo of our tools."""
+        return self.turns == 0 and self._asked_after is None and _OURS not in output
+
     def response(self, raw: bytes) -> bytes:
         """A response as the client may see it; the same object where nothing differs."""
         if self.turns == 0 and self._asked_after is None and _OURS not in raw:

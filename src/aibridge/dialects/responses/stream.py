@@ -77,8 +77,8 @@ class ResponsesReader:
 
     def read(self, block: bytes) -> bytes:
         if not self._output.reads_text and not self._held and _PLAIN_DELTA(block):
-            if self._view is not None:
-                block = self._view.plain(block)
+            if self._view is not None and self._view.moves:
+                block = self._view.renumbered(block)
             self.last = block
             return block
         before = self.held()
@@ -91,9 +91,9 @@ class ResponsesReader:
             return before + block
         event = event or Event()
         kind = kind_of(event, said.name)
-        self._take(kind, event)
+        response = self._take(kind, event)
         if self._view is not None:
-            block = self._view.event(kind, event, block)
+            block = self._view.event(kind, event, response, block)
         if block and not self._final:
             self.last = block
         if kind == "error":
@@ -126,7 +126,8 @@ class ResponsesReader:
         """Our error as the next event of this stream: its number follows that of the last one given out."""
         return error_event(problem, number_of(self.last) + 1)
 
-    def _take(self, kind: str, event: Event) -> None:
+    def _take(self, kind: str, event: Event) -> ResponseObject | None:
+        """Reads an event; returns the response in it, if there is one."""
         if kind.endswith(".delta"):
             number = event.content_index if event.summary_index is None else event.summary_index
             self._output.add(place_of(event), kind, number if isinstance(number, int) else 0, text(event.delta))
@@ -145,6 +146,8 @@ class ResponsesReader:
                 self._see(response)
             if kind in TERMINAL:
                 self._finish(kind, response or ResponseObject())
+            return response
+        return None
 
     def _see(self, response: ResponseObject) -> None:
         self.response_id = self.response_id or text(response.id) or None

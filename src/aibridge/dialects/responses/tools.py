@@ -6,18 +6,22 @@ Source: https://platform.openai.com/docs/api-reference/responses/create, `tools`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
-from aibridge.dialects.calls import is_ours
+from aibridge.dialects.calls import is_ours, refuse_our_prefix
 from aibridge.dialects.openai_tools import parameters
 from aibridge.dialects.reading import decoded, mapping, string_member, text
 from aibridge.errors import InvalidRequest
-from aibridge.tools import Tool, Toolset
+from aibridge.tools import PREFIX, Tool, Toolset
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
+# A name with our prefix is written with these bytes, or with escapes.
+_MAY_BE_OURS = re.compile(rb"bmcp_|\\u00[4-7]")
+_OURS = b'"' + PREFIX.encode()
 _READ = ("type", "name", "tools")
 
 
@@ -46,6 +50,12 @@ class ClientTools:
         return any(string_member(one, "type") == "mcp" for outer in self._tools for one in (outer, *_inner(outer)))
 
 
+def refuse_ours(found: JsonObject) -> None:
+    """Raises: InvalidRequest, when a tool of the client's has our prefix."""
+    if _MAY_BE_OURS.search(found.raw("tools") or b""):
+        refuse_our_prefix(ClientTools(found).bare_names())
+
+
 def may_offer(found: JsonObject) -> bool:
     """Whether a request can carry more tools: the model may choose freely, and nothing is replaced by the list.
 
@@ -65,19 +75,19 @@ def may_offer(found: JsonObject) -> bool:
 
 def with_ours(found: JsonObject, toolset: Toolset) -> bytes:
     """The list of tools with ours at its end."""
-    ours = toolset.written("responses", _written)
-    theirs = JsonArray.parse(found.raw("tools") or b"null")
-    return theirs.inserting({len(theirs): ours}) if theirs is not None else b"[" + ours + b"]"
+    ours, theirs = toolset.written("responses", _written), found.raw("tools")
+    if theirs in (None, b"null"):
+        return b"[" + ours + b"]"
+    before = theirs[:-1].rstrip(b" \t\n\r")  # up to the end of the last one
+    return b"".join((before, b"" if before == b"[" else b",", ours, theirs[len(before) :]))
 
 
 def without_ours(tools: bytes) -> bytes:
     """The list of tools in a response, as the client may see it. Where none is ours: the same object."""
-    array = JsonArray.parse(tools)
+    array = JsonArray.parse(tools) if _OURS in tools else None
     if array is None:
         return tools
-    return array.without(
-        {number for number, raw in enumerate(array.elements()) if b"bmcp_" in raw and _is_our_tool(raw)}
-    )
+    return array.without({number for number, raw in enumerate(array.elements()) if _OURS in raw and _is_our_tool(raw)})
 
 
 def _is_our_tool(raw: bytes) -> bool:

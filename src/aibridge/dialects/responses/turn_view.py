@@ -17,12 +17,14 @@ from aibridge.dialects.responses.decoding import read
 from aibridge.dialects.responses.events import TERMINAL, Event, Place, place_of
 from aibridge.dialects.responses.items import Item, item_of, names_of, with_written
 from aibridge.dialects.responses.shown import Shown
+from aibridge.dialects.responses.tools import without_ours
 from aibridge.dialects.responses.turn_items import is_our_call, items_in, turn_of
 from aibridge.wire.json_body import JsonObject, NotAnObject
 from aibridge.wire.sse import event_block, parse_block
 
 _ABOUT_CALLS = ("response.output_item.", "response.function_call_", "response.custom_tool_call_")
 _OPENING = frozenset({"response.created", "response.queued", "response.in_progress"})
+_TOOLS = re.compile(rb'"tools"[ ]?:[ ]?')
 # An event whose first members, up to both numbers, hold neither escapes nor brackets: nearly every one.
 _SIMPLE = rb'(?:,[ ]?"\w+":[ ]?(?:"[^"\\]*+"|\d+))*?,[ ]?'
 _NUMBERS = re.compile(
@@ -50,8 +52,8 @@ class TurnView:
     """
 
     __slots__ = (
-        "_final", "_first_place", "_hidden", "_items", "_moved", "_next_number", "_others", "_shift", "_shown",
-        "_terminal", "_top", "_unfinished", "_written", "items",
+        "_final", "_first_place", "_hidden", "_items", "_next_number", "_others", "_shift", "_shown",
+        "_terminal", "_top", "_unfinished", "_written", "items", "moves",
     )  # fmt: skip
 
     def __init__(self, shown: Shown, first_place: int = 0, last_number: int = -1) -> None:
@@ -59,7 +61,8 @@ class TurnView:
         self._first_place = first_place
         self._next_number = last_number + 1 if shown.turns else None  # until the first numbered event has come
         self._shift = 0  # the client's sequence numbers less the provider's
-        self._moved = first_place != 0  # places or numbers differ from the provider's
+        self.moves = shown.turns > 0
+        """Places or numbers of events differ from the provider's."""
         self._hidden: set[Place] = set()
         self._top = -1
         self._items: dict[Place, tuple[bytes, Item]] = {}
@@ -71,17 +74,12 @@ class TurnView:
         self.items: list[tuple[bytes, Item]] = []
         """The items of the turn in their order, once it has ended."""
 
-    def plain(self, block: bytes) -> bytes:
-        """An event that is known to be about something visible: mostly text."""
-        return self._renumbered(block) if self._moved or self._next_number is not None else block
-
-    def event(self, kind: str, event: Event, block: bytes) -> bytes:
-        """What the client gets of an event; b"" for one that it must not see."""
-        if self._next_number is not None and isinstance(event.sequence_number, int):
-            self._shift, self._next_number = self._next_number - event.sequence_number, None
-            self._moved = True
+    def event(self, kind: str, event: Event, response: ResponseObject | None, block: bytes) -> bytes:
+        """What the client gets of an event; b"" for one that it must not see. `response` is what is in it."""
+        if isinstance(event.sequence_number, int):
+            self._go_on_with(event.sequence_number)
         if kind in _OPENING or kind in TERMINAL:
-            return self._lifecycle(kind, event, block)
+            return self._lifecycle(kind, event, response or ResponseObject(), block)
         place = place_of(event)
         if kind in ("response.output_item.added", "response.output_item.done"):
             item = item_of(event.item)
@@ -93,13 +91,15 @@ class TurnView:
         if place in self._hidden and (place != "" or kind.startswith(_ABOUT_CALLS)):
             self._written.add(place, text(event.delta))
             return self._drop(event)
-        return self._renumbered(block) if self._moved else block
+        return self.renumbered(block) if self.moves else block
 
     def ended(self, turn: Turn, *, stored: bool) -> Turn:
         """The turn with the calls of ours that it holds."""
         for place, item in self._unfinished.items():
             written = with_written(item, self._written.take(place))
-            self._items[place] = (msgspec.json.encode(written), written)
+            whole = (msgspec.json.encode(written), written)
+            if self._items.setdefault(place, whole) is not whole:
+                self._others.append(whole)
         placed = sorted(self._items.items(), key=lambda one: one[0] if isinstance(one[0], int) else 0)
         self.items = [one for _, one in placed] + self._others
         known = {name for _, item in self.items for name in names_of(item)}
@@ -120,7 +120,7 @@ class TurnView:
     def _see(self, kind: str, place: Place, raw: msgspec.Raw, item: Item) -> None:
         if is_our_call(item):
             self._hidden.add(place)
-            self._moved = True
+            self.moves = True
             self._unfinished[place] = item
         else:
             self._hidden.discard(place)  # another item takes the place, on servers that give all the same
@@ -132,29 +132,31 @@ class TurnView:
             else:
                 self._items[place] = (bytes(raw), item)
 
-    def _lifecycle(self, kind: str, event: Event, block: bytes) -> bytes:
+    def _lifecycle(self, kind: str, event: Event, response: ResponseObject, block: bytes) -> bytes:
         if kind in TERMINAL:
             self._terminal, self._final = kind, bytes(event.response)
         elif self._shown.turns:
             return self._drop(event)
-        said = bytes(event.response)
-        response = self._shown.response(said)
-        if response != said:
-            block = _edited(block, {"response": response})
-        return self._renumbered(block) if self._moved else block
+        if self._shown.is_as_it_came(bytes(response.output)):
+            # Every stream holds the tools three times: they are cut out without another look at the rest.
+            block = _with_tools(block, bytes(response.tools))
+        else:
+            said = bytes(event.response)
+            shown = self._shown.response(said)
+            block = _edited(block, {"response": shown}) if shown != said else block
+        return self.renumbered(block) if self.moves else block
 
     def _drop(self, event: Event) -> bytes:
         if isinstance(event.sequence_number, int):
             self._shift -= 1
-            self._moved = True
+            self.moves = True
         return b""
 
-    def _renumbered(self, block: bytes) -> bytes:
+    def renumbered(self, block: bytes) -> bytes:
         found = _NUMBERS.match(block)
         if found is None or (found[4] is None and b'"output_index"' in block):
             return self._renumbered_slowly(block)
-        if self._next_number is not None:
-            self._shift, self._next_number, self._moved = self._next_number - int(found[2]), None, True
+        self._go_on_with(int(found[2]))
         pieces = [found[1], str(int(found[2]) + self._shift).encode()]
         if found[4] is not None:
             pieces += (found[3], str(self._place(int(found[4]))).encode())
@@ -168,16 +170,29 @@ class TurnView:
         edits: dict[str, bytes] = {}
         number, place = found.raw("sequence_number"), found.raw("output_index")
         if number is not None and number.isdigit():
-            if self._next_number is not None:
-                self._shift, self._next_number, self._moved = self._next_number - int(number), None, True
+            self._go_on_with(int(number))
             edits["sequence_number"] = str(int(number) + self._shift).encode()
         if place is not None and place.isdigit():
             edits["output_index"] = str(self._place(int(place))).encode()
         return _edited(block, edits)
 
+    def _go_on_with(self, number: int) -> None:
+        """The first number of a turn follows the last one that the client has."""
+        if self._next_number is not None:
+            self._shift, self._next_number = self._next_number - number, None
+
     def _place(self, place: int) -> int:
         before = sum(1 for one in self._hidden if isinstance(one, int) and one < place)
         return self._first_place + place - before
+
+
+def _with_tools(block: bytes, tools: bytes) -> bytes:
+    """An event without our tools in the echo of the request."""
+    left = without_ours(tools)
+    if left is tools:
+        return block
+    start = next((name.end() for name in _TOOLS.finditer(block) if block.startswith(tools, name.end())), None)
+    return block if start is None else block[:start] + left + block[start + len(tools) :]
 
 
 def _edited(block: bytes, edits: dict[str, bytes]) -> bytes:
@@ -185,7 +200,10 @@ def _edited(block: bytes, edits: dict[str, bytes]) -> bytes:
     said = parse_block(block)
     if said.data is None or not edits:
         return block
-    data = JsonObject.parse(said.data).with_members(edits)
+    try:
+        data = JsonObject.parse(said.data).with_members(edits)
+    except NotAnObject:
+        return block
     if said.data in block:
         return block.replace(said.data, data, 1)
     return event_block(data.replace(b"\n", b" "), said.name)  # its data came in several lines
