@@ -2,12 +2,13 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
 from aibridge.upstream import HttpUpstream
-from tests.upstream.raw_provider import PATIENT, WHOLE, Peer, answering, ask, post, raw_provider
+from tests.upstream.raw_provider import PATIENT, WHOLE, Peer, Script, answering, ask, post, raw_provider
 from tests.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
@@ -269,3 +270,100 @@ async def test_connections_to_different_addresses_are_not_mixed_up(upstream: Htt
             assert (await ask(upstream, post(second.url))).body == b"2!"
 
     assert len(first.peers) == len(second.peers) == 1
+
+
+# -- closed just as the next request goes out -----------------------------------------------------------
+
+
+def breaking(how: str) -> Script:
+    """Answers one request, reads the next and breaks off: with a reset, an end, or after a piece of an answer."""
+
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(WHOLE)
+        await peer.request()
+        if how == "a piece":
+            await peer.send(b"HTTP/1.1 2")
+        if how == "a reset":
+            peer.reset()
+
+    return play
+
+
+@pytest.mark.parametrize("how", ["a reset", "an end"])
+@pytest.mark.parametrize("size", [2, 300_000])
+async def test_a_request_that_meets_a_connection_just_closed_is_sent_once_more(
+    upstream: HttpUpstream, how: str, size: int
+) -> None:
+    body = b"x" * size
+    async with raw_provider(breaking(how), answering(WHOLE)) as provider:
+        await ask(upstream, post(provider.url))
+        answer = await ask(upstream, replace(post(provider.url), body=body))
+
+    assert answer.body == b"ok"
+    first, second = provider.peers
+    assert first.bodies[1] == second.bodies[0] == body
+    assert first.heads[1] == second.heads[0]
+
+
+async def test_it_goes_out_on_a_new_connection_although_others_lie_idle(upstream: HttpUpstream) -> None:
+    both = asyncio.Barrier(2)
+
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await both.wait()
+        await peer.send(WHOLE)
+        await peer.request()
+        peer.reset()
+
+    async with raw_provider(play, play, answering(WHOLE)) as provider:
+        await asyncio.gather(*(ask(upstream, post(provider.url)) for _ in range(2)))
+        assert (await ask(upstream, post(provider.url))).body == b"ok"
+
+    assert [len(peer.heads) for peer in provider.peers] in ([2, 1, 1], [1, 2, 1])
+
+
+async def test_it_is_sent_no_third_time(upstream: HttpUpstream) -> None:
+    async def reset(peer: Peer) -> None:
+        await peer.request()
+        peer.reset()
+
+    async with raw_provider(breaking("a reset"), reset, answering(WHOLE)) as provider:
+        await ask(upstream, post(provider.url))
+        with pytest.raises(UpstreamUnreachable, match="closed the connection before it answered"):
+            await ask(upstream, post(provider.url))
+
+    assert len(provider.peers) == 2
+
+
+async def test_a_new_connection_that_breaks_is_not_tried_again(upstream: HttpUpstream) -> None:
+    async def reset(peer: Peer) -> None:
+        await peer.request()
+        peer.reset()
+
+    async with raw_provider(reset, answering(WHOLE)) as provider:
+        with pytest.raises(UpstreamUnreachable):
+            await ask(upstream, post(provider.url))
+
+    assert len(provider.peers) == 1
+
+
+async def test_a_request_of_which_something_was_answered_is_not_sent_again(upstream: HttpUpstream) -> None:
+    async with raw_provider(breaking("a piece"), answering(WHOLE)) as provider:
+        await ask(upstream, post(provider.url))
+        with pytest.raises(UpstreamUnreachable):
+            await ask(upstream, post(provider.url))
+
+    assert len(provider.peers) == 1
+
+
+async def test_a_request_that_may_have_been_begun_is_not_sent_again(
+    upstream: HttpUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aibridge.upstream._CLOSED_MEANWHILE", -1.0)  # whatever comes, comes too late
+    async with raw_provider(breaking("a reset"), answering(WHOLE)) as provider:
+        await ask(upstream, post(provider.url))
+        with pytest.raises(UpstreamUnreachable):
+            await ask(upstream, post(provider.url))
+
+    assert len(provider.peers) == 1

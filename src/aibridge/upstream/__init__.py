@@ -21,6 +21,9 @@ from aibridge.upstream.pool import IDLE_TIMEOUT, MAX_IDLE, Origin, Pool
 
 __all__ = ["HttpUpstream"]
 
+# Seconds within which a provider shows that it had closed an idle connection before our request reached it: a round
+# trip and some. Whoever breaks off later may have begun to work on it, and is not asked twice (docs/adr/0008).
+_CLOSED_MEANWHILE = 1.0
 _OURS = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
 
 
@@ -74,13 +77,19 @@ class Opening:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         origin = Origin(parts.scheme, parts.hostname or "", port, request.link)
         head = _head(request, parts)
-        deadline = asyncio.get_running_loop().time() + timeouts.first_byte
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeouts.first_byte
         try:
-            connection = self._connection = await self._connected(origin, deadline)
-            answer = self._answer = connection.send(
-                head, request.body, timeouts, deadline, bodiless=request.method == "HEAD", decode=self._decode
-            )
-            await answer.head()
+            connection = await self._connected(origin, deadline)
+            sent = loop.time()
+            try:
+                answer = await self._answered(connection, head, deadline)
+            except UpstreamUnreachable:
+                if not connection.may_have_missed_it or loop.time() - sent > _CLOSED_MEANWHILE:
+                    raise
+                # It was closed for having been idle, as the request went out: nobody has read that.
+                connection = await self._connecting(origin, deadline)
+                answer = await self._answered(connection, head, deadline)
             if answer.status == 407 and origin.link is not None and origin.link.proxy is not None:
                 raise UpstreamUnreachable("the proxy did not take our credential for it (HTTP 407)")
         except BaseException:
@@ -101,6 +110,16 @@ class Opening:
         if slot is not None:
             slot.release()
 
+    async def _answered(self, connection: Connection, head: bytes, deadline: float) -> Answer:
+        """Sends the request; returns when the head of the answer has come."""
+        request = self._request
+        self._connection = connection
+        answer = self._answer = connection.send(
+            head, request.body, self._timeouts, deadline, bodiless=request.method == "HEAD", decode=self._decode
+        )
+        await answer.head()
+        return answer
+
     async def _connected(self, origin: Origin, deadline: float) -> Connection:
         slots = self._pool.slots(origin)
         if slots is None and (idle := self._pool.idle(origin)) is not None:
@@ -117,6 +136,15 @@ class Opening:
         except TimeoutError:
             if slots is not None and self._slot is None:
                 raise Refused(_all_in_use(limit)) from None
+            raise UpstreamUnreachable(f"no connection to the provider within {limit:g} s") from None
+
+    async def _connecting(self, origin: Origin, deadline: float) -> Connection:
+        """A new connection, whatever lies idle: what one was closed for, the others may be closed for too."""
+        limit = self._timeouts.connect
+        try:
+            async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + limit)):
+                return await self._pool.connect(origin)
+        except TimeoutError:
             raise UpstreamUnreachable(f"no connection to the provider within {limit:g} s") from None
 
 

@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
         self._bodiless = bodiless
         self._until_closed = True
+        self._begun = False
         self._complete = False
         self._paused = False
         self._timeouts = timeouts
@@ -83,6 +84,11 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    @property
+    def may_have_missed_it(self) -> bool:
+        """It lay idle before the last request, and nothing of an answer to that has come."""
+        return self.idle_since > 0 and not self._begun
 
     @property
     def usable(self) -> bool:
@@ -132,6 +138,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._complete:
             raise ValueError("more than was asked for")  # would be taken for the answer to the next request
+        self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
