@@ -84,6 +84,8 @@ class Asking:
         request = UpstreamRequest(question.method, url, self._headers(credential), body, purpose, provider.link)
         first_byte = provider.first_byte_timeout if question.streaming else provider.blocking_first_byte_timeout
         timeouts = UpstreamTimeouts(provider.connect_timeout, first_byte, provider.stall_timeout)
+        if provider.addressed is not None:
+            request = provider.addressed(request, question.route.upstream_url_path)
         if provider.platform is not None:
             path = question.route.upstream_url_path
             return provider.platform.open(self._upstream, request, timeouts, path, self._serve)

@@ -34,6 +34,7 @@ def anthropic(
         name=name,
         base_url=base_url,
         keys=as_secrets(key, keys),
+        key_header=b"x-api-key",
         rules=RULES,
         errors=MESSAGES,
         **settings,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aibridge.credentials import Secret
 from aibridge.dialects.base import Dialect
 from aibridge.link import Link
+from aibridge.ports import UpstreamRequest
 from aibridge.providers.header_names import FORWARDED, NEVER_SENT, folded
 from aibridge.providers.platform import Platform
 
@@ -102,6 +103,9 @@ class Provider:
     offer_tools: bool = True  # requests may carry injected tools
     attributed: bool = True  # the provider takes an identifier of the person in the body
     platform: Platform | None = field(default=None, repr=False)  # the cloud that serves it in its own way
+    key_header: bytes = b"authorization"  # which a key is sent in; a caller's own may come in it, or as a bearer
+    addressed: Callable[[UpstreamRequest, str], UpstreamRequest] | None = field(default=None, repr=False)
+    """A request for a path of the provider's API as these servers want it, where they have other addresses."""
     connect_timeout: float = 10.0
     first_byte_timeout: float = 120.0
     blocking_first_byte_timeout: float = 600.0  # a whole answer is written before its first byte

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aibridge.providers.base import Provider
 
 _AUTHORIZATION, _API_KEY = b"authorization", b"x-api-key"
-_NAMES = (_AUTHORIZATION, _API_KEY)
+_NAMES = (_AUTHORIZATION, _API_KEY, b"api-key")
 # With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
 _UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
@@ -62,17 +62,17 @@ def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credenti
 def central_credential(provider: Provider, key: Secret) -> Credential:
     """The credential that one of the provider's central keys is."""
     value = key.reveal().encode("ascii")
-    header = (_API_KEY, value) if provider.type == "anthropic" else (_AUTHORIZATION, b"Bearer " + value)
-    return Credential("centralized", key.hint, header)
+    name = provider.key_header
+    return Credential("centralized", key.hint, (name, b"Bearer " + value if name == _AUTHORIZATION else value))
 
 
 def _own(provider: Provider, headers: Sequence[Header]) -> Credential | None:
     if not any(name in _NAMES or name.lower() in _NAMES for name, _ in headers):
         return None  # the usual case: the only credential was ours
-    authorization = _single(headers, _AUTHORIZATION)
-    api_key = _single(headers, _API_KEY)
-    if provider.type == "anthropic" and api_key:
-        return Credential("byok", _hint(api_key), (_API_KEY, api_key))
+    authorization, name = _single(headers, _AUTHORIZATION), provider.key_header
+    _single(headers, _API_KEY)
+    if name != _AUTHORIZATION and (key := _single(headers, name)):
+        return Credential("byok", _hint(key), (name, key))
     token = _token(authorization)
     if not token or token == authorization:
         return None
@@ -102,5 +102,6 @@ def _missing(provider: Provider) -> str:
         return f"provider {provider.name} needs your own Copilot token: send it as Authorization: Bearer"
     if not provider.allow_byok:
         return f"provider {provider.name} has no key and takes none of yours: ask who runs this gateway"
-    where = "X-Api-Key or Authorization: Bearer" if provider.type == "anthropic" else "Authorization: Bearer"
+    bearer, name = "Authorization: Bearer", provider.key_header
+    where = bearer if name == _AUTHORIZATION else f"{name.decode().title()} or {bearer}"
     return f"provider {provider.name} has no key of its own: send yours as {where}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aibridge.breaker import BreakerSettings
 from aibridge.credentials import Secret
-from aibridge.providers import FACTORIES, Provider
+from aibridge.providers import FACTORIES, Provider, azure
 from aibridge.server.config import Configuration, ProviderTable, Wrong
 from aibridge.server.config.schema import Bedrock
 from aibridge.server.config.values import Unresolved, resolved
@@ -56,7 +57,8 @@ def _with_keys(
         settings["base_url"] = table.base_url
     try:
         keys = _keys(table, configuration, environ)
-        return FACTORIES[table.type](name=table.instance, keys=keys, **settings)
+        make = FACTORIES[table.type] if table.azure is None else partial(_azure, table)
+        return make(name=table.instance, keys=keys, **settings)
     except Unresolved as error:
         raise Wrong(f"{configuration.place(('providers', index, 'keys'))}: {error}") from None
     except ValueError as error:
@@ -76,6 +78,16 @@ def _on_bedrock(
         return configured_bedrock(bedrock, table.instance, settings, environ, configuration.base, asked_for=asked_for)
     except ValueError as error:
         raise Wrong(f"{configuration.place(('providers', index, 'bedrock'))}: {error}") from None
+
+
+def _azure(table: ProviderTable, **settings: Any) -> Provider:
+    """Raises: ValueError."""
+    assert table.azure is not None
+    if table.type != "openai":
+        raise ValueError("azure is for providers of the type openai")
+    if table.base_url is None:
+        raise ValueError("base_url is required: the endpoint of the resource at Azure")
+    return azure(api_version=table.azure.api_version, deployments=table.azure.deployments, **settings)
 
 
 def _keys(table: ProviderTable, configuration: Configuration, environ: Mapping[str, str]) -> tuple[Secret, ...]:

@@ -91,6 +91,11 @@ class Bedrock(Table):
     partner_id: str | None = None
 
 
+class Azure(Table):
+    api_version: str | None = None
+    deployments: dict[str, str] = {}
+
+
 class CircuitBreaker(Table):
     enabled: bool = False
     failure_threshold: int = Field(default=5, ge=1)
@@ -121,6 +126,7 @@ class ProviderTable(Table):
     client_key: str | None = None
     max_connections: int = Field(default=0, ge=0)
     bedrock: Bedrock | None = None
+    azure: Azure | None = None
     circuit_breaker: CircuitBreaker | None = None
 
     @property
