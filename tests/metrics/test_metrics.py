@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from aibridge.bridge import RequestBridge
 from aibridge.errors import UpstreamReset, UpstreamStalled, UpstreamUnreachable
 from aibridge.metrics import Metrics
 from aibridge.metrics.names import OTHER, Names
+from aibridge.providers.base import Provider
 from aibridge.records import InterceptionRecord, InterceptionRecordEnded
 from tests.exchanges import CHAT, EXCHANGES, MESSAGES, PROMPT, Exchange
 from tests.fakes.asgi import asked, call, scope_of
@@ -39,6 +40,10 @@ class Counted:
     metrics: Metrics = field(default_factory=Metrics)
     observed: bool = True
     fail: str = "closed"
+    providers: Sequence[Provider] = (
+        providers.anthropic(base_url="http://anthropic.test", key=KEY),
+        providers.openai(name="openai-eu", base_url="http://openai.test/v1", key=KEY),
+    )
 
     def __post_init__(self) -> None:
         journal = Journal()
@@ -46,10 +51,7 @@ class Counted:
         self.recorder = ScriptedRecorder(journal)
         settings: dict[str, Any] = {"observer": self.metrics} if self.observed else {}
         self.bridge = RequestBridge(
-            providers=[
-                providers.anthropic(base_url="http://anthropic.test", key=KEY),
-                providers.openai(name="openai-eu", base_url="http://openai.test/v1", key=KEY),
-            ],
+            providers=self.providers,
             recorder=self.metrics.recording(self.recorder),
             upstream=self.upstream,
             fail=self.fail,  # type: ignore[arg-type]  # a test says it as text
@@ -209,6 +211,19 @@ async def test_errors_of_the_provider_are_told_apart(steps: list[Step], status: 
     assert house.value("upstream_errors_total", kind=kind) == house.value("upstream_errors_total") == 1
     assert house.value("interceptions_total", status="failed") == house.value("interceptions_total") == 1
     assert house.value("client_disconnects_total") == 0
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "unauthorized"), (429, "rate_limited")])
+async def test_a_pool_without_a_usable_key_is_the_kind_of_its_keys(status: int, kind: str) -> None:
+    pooled = providers.anthropic(base_url="http://anthropic.test", keys=["sk-one-0123456789", "sk-two-0123456789"])
+    async with counted(providers=[pooled]) as house:
+        for _ in range(2):
+            house.answers(b"{}", status=status, stream=False)
+        for _ in range(2):
+            await house.ask(MESSAGES)
+
+    assert house.value("upstream_errors_total", kind=kind) == house.value("upstream_errors_total") == 2
+    assert house.value("key_pool_exhaustions_total", provider="anthropic") == 2
 
 
 async def test_a_client_that_hangs_up_is_a_disconnect_and_no_error_of_the_provider() -> None:

@@ -127,6 +127,9 @@ class Following:
                 series.tokens(kind, name).inc(number)
 
 
+_KEYS_REFUSED = "authentication_error"
+
+
 def _kind_of(end: InterceptionRecordEnded, status: int | None) -> str:
     """What the provider did. `status` is what it answered; None: nothing, or nobody observed."""
     if end.state == "upstream_stalled":
@@ -136,6 +139,8 @@ def _kind_of(end: InterceptionRecordEnded, status: int | None) -> str:
         status = end.http_status
         if status is None or broken:
             return "unreachable"
+        if end.error_type == _KEYS_REFUSED:  # all of them, some in earlier requests: what we answered is no 401
+            return "unauthorized"
     if status < 300:
         return "broken_off" if broken else "in_reply"
     if status < 400:

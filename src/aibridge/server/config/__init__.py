@@ -150,7 +150,9 @@ def _first_line(error: ValidationError, sources: Sources, file: Path | None) -> 
         return f"{where}: unknown key; {hint}"
     if fault["type"] == "missing":
         return f"{where}: is required"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = fault["msg"].partition(" after validation")[0]
+    for beginning in ("Value error, ", "Input should be ", "Value should have "):
+        message = message.removeprefix(beginning)
     return f"{where}: must be {_ALLOWED.get(fault['type'], message)}"
 
 
