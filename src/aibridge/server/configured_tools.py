@@ -14,6 +14,7 @@ from aibridge.credentials import Secret
 from aibridge.ports import Clock, Pins, ToolboxObserver
 from aibridge.server.config import Configuration, Wrong
 from aibridge.server.config.values import Unresolved, resolved
+from aibridge.tool_settings import ToolSettings
 
 if TYPE_CHECKING:
     from aibridge.mcp import McpServer, McpToolbox
@@ -68,6 +69,26 @@ def _server(configuration: Configuration, index: int, environ: Mapping[str, str]
     except ValueError as error:
         field, _, why = str(error).partition(": ")
         raise Wrong(f"{configuration.place(('mcp_servers', index, field))}: {why}") from None
+
+
+def configured_rules(configuration: Configuration) -> ToolSettings:
+    """Raises: Wrong."""
+    table = configuration.settings.tools
+    try:
+        return ToolSettings(
+            max_turns=table.max_turns,
+            max_time=table.max_time,
+            call_timeout=table.call_timeout,
+            max_result=table.max_result,
+            max_repeats=table.max_repeats,
+            max_offered=table.max_offered,
+            keepalive=table.keepalive,
+            client_mcp=table.client_mcp,
+            deny_client_tools=tuple(table.deny_client_tools),
+        )
+    except ValueError as error:
+        setting, _, why = str(error).partition(": ")
+        raise Wrong(f"{configuration.place(('tools', setting))}: {why}") from None
 
 
 def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:

@@ -7,8 +7,8 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from aibridge.bridge import RequestBridge
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Secret
 from aibridge.database.files import DatabaseUnusable
+from aibridge.ports import Clock
 from aibridge.providers import Provider
 from aibridge.recorders.rows import Limits
 from aibridge.recorders.sqlite import Content
@@ -38,6 +39,7 @@ from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
 from aibridge.stores.pins import SqlitePins
+from aibridge.tool_settings import ToolSettings
 from aibridge.unobserved import UNOBSERVED, UNOBSERVED_TOOLBOX
 from aibridge.upstream import HttpUpstream
 
@@ -59,6 +61,7 @@ class Plan:
     providers: tuple[Provider, ...]
     secret: Secret
     mcp_servers: tuple[McpServer, ...] = ()
+    tools: ToolSettings = field(default_factory=ToolSettings)
 
     @property
     def secrets(self) -> list[str]:
@@ -139,19 +142,7 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
     metrics = insight.metrics(configuration)
     async with (
         insight.tracing(configuration) as tracing,
-        open_store(
-            configuration.database,
-            hash_key=derived_key(plan.secret, "token hashes"),
-            cipher=Sealing(derived_key(plan.secret, "encryption at rest")),
-            clock=clock,
-            ids=new_id,
-            fail=recording.fail,
-            limits=Limits(each=recording.max_bytes, per_interception=max(recording.max_bytes, _PER_INTERCEPTION)),
-            content=Content(
-                prompts=recording.prompts, tool_arguments=recording.tool_arguments, thoughts=recording.thoughts
-            ),
-            left_out=None if metrics is None else metrics.left_out,
-        ) as store,
+        _opened_store(plan, clock, metrics) as store,
         opened_toolbox(
             plan.mcp_servers,
             pins=SqlitePins(store.file, clock),
@@ -168,6 +159,8 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             conversations=store.conversations,
             observer=metrics or UNOBSERVED,
             tracing=tracing,
+            toolbox=toolbox,
+            tools=plan.tools,
             clock=clock,
             ids=new_id,
             attribution_key=derived_key(plan.secret, "attribution hashes"),
@@ -192,6 +185,23 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
 def _way_out(configuration: Configuration) -> HttpUpstream:
     settings = configuration.settings.upstream
     return HttpUpstream(max_idle=settings.max_idle, idle_timeout=settings.idle_timeout)
+
+
+def _opened_store(plan: Plan, clock: Clock, metrics: Metrics | None) -> AbstractAsyncContextManager[Store]:
+    recording = plan.configuration.settings.recording
+    return open_store(
+        plan.configuration.database,
+        hash_key=derived_key(plan.secret, "token hashes"),
+        cipher=Sealing(derived_key(plan.secret, "encryption at rest")),
+        clock=clock,
+        ids=new_id,
+        fail=recording.fail,
+        limits=Limits(each=recording.max_bytes, per_interception=max(recording.max_bytes, _PER_INTERCEPTION)),
+        content=Content(
+            prompts=recording.prompts, tool_arguments=recording.tool_arguments, thoughts=recording.thoughts
+        ),
+        left_out=None if metrics is None else metrics.left_out,
+    )
 
 
 def _why_not_kept(store: Store) -> str | None:

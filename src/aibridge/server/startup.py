@@ -22,7 +22,7 @@ from aibridge.database.upgrade import bring_up_to_date
 from aibridge.server import banner, worker
 from aibridge.server.config import At, Configuration, Wrong, load
 from aibridge.server.configured_providers import configured_providers
-from aibridge.server.configured_tools import configured_servers
+from aibridge.server.configured_tools import configured_rules, configured_servers
 from aibridge.server.first_keys import first_keys
 from aibridge.server.http.sockets import CannotListen, bind, raise_descriptor_limit
 from aibridge.server.logs import log_to_stderr
@@ -87,7 +87,8 @@ async def _hang_up() -> None:
 def planned(configuration: Configuration) -> Plan:
     """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
     providers = tuple(configured_providers(configuration))
-    plan = Plan(configuration, providers, server_secret(configuration), configured_servers(configuration))
+    servers, tools = configured_servers(configuration), configured_rules(configuration)
+    plan = Plan(configuration, providers, server_secret(configuration), servers, tools)
     server = configuration.settings.server
     log_to_stderr(server.log, plan.secrets, server.log_level)
     return plan

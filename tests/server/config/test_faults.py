@@ -6,6 +6,8 @@ import pytest
 
 from aibridge.server.config import RESERVED, Wrong, load
 from aibridge.server.configured_providers import configured_providers
+from aibridge.server.configured_tools import configured_rules
+from aibridge.tool_settings import ToolSettings
 
 ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
 
@@ -49,8 +51,6 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
             ANTHROPIC + 'base_url = "http://a"\nbedrock = {}',
             "FILE: providers[0].base_url: must not be set beside bedrock",
         ),
-        ("[tools]\nclient_mcp = 'deny'", "FILE: tools.client_mcp: cannot be enforced yet; remove it"),
-        ("[tools]\ndeny_client_tools = ['^mcp__']", "FILE: tools.deny_client_tools: cannot be enforced yet; remove it"),
         (
             "[recording]\nredact = ['hunter2']",
             "FILE: recording.redact: is not built yet; remove it, or set prompts, tool_arguments and thoughts in [rec",
@@ -139,6 +139,36 @@ def test_what_a_provider_refuses_is_placed(tmp_path: Path, text: str, line: str)
     assert str(raised.value).startswith(f"{file}: {line}")
 
 
+def test_a_bad_pattern_of_tools_is_placed(tmp_path: Path) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text("[tools]\ndeny_client_tools = ['^mcp__', '(']")
+
+    with pytest.raises(Wrong) as raised:
+        configured_rules(load(file, {}))
+
+    assert str(raised.value).startswith(f"{file}: tools.deny_client_tools: '(' is no regular expression")
+
+
+def test_the_rules_for_tools_are_taken_over(tmp_path: Path) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(
+        "[tools]\nmax_turns = 2\nmax_time = '1m'\ncall_timeout = '5s'\nmax_result = '1MiB'\nmax_repeats = 4\n"
+        "max_offered = 5\nkeepalive = 'off'\nclient_mcp = { guests = 'deny' }\ndeny_client_tools = ['^mcp__']"
+    )
+
+    assert configured_rules(load(file, {})) == ToolSettings(
+        max_turns=2,
+        max_time=60,
+        call_timeout=5,
+        max_result=1024 * 1024,
+        max_repeats=4,
+        max_offered=5,
+        keepalive="off",
+        client_mcp={"guests": "deny"},
+        deny_client_tools=("^mcp__",),
+    )
+
+
 def test_a_provider_that_is_switched_off_needs_no_key(tmp_path: Path) -> None:
     file = tmp_path / "aibridge.toml"
     file.write_text(ANTHROPIC + 'keys = ["env:NOT_SET"]\nenabled = false')
@@ -155,8 +185,6 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
     configuration = load(file, {})
 
     assert list(configuration.warnings) == [
-        "[mcp_servers] is not built yet and has no effect (injected MCP tools)",
-        "[tools] is not built yet and has no effect (injected MCP tools)",
         "server.public_url is not built yet and has no effect (pages and sign-in)",
         "database.retention is not built yet and has no effect (deleting old records)",
         "database.durability is not built yet and has no effect (PostgreSQL)",

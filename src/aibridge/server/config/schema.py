@@ -164,6 +164,9 @@ class Tools(Table):
     max_turns: int = Field(default=25, ge=1)
     max_time: Duration = 600.0
     call_timeout: Duration = 60.0
+    max_result: Size = 256 * 1024
+    max_repeats: int = Field(default=3, ge=1)
+    max_offered: int = Field(default=120, ge=1)
 
 
 class Recording(Table):

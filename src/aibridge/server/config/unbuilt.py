@@ -13,7 +13,6 @@ from aibridge.server.config.schema import ProviderTable, Settings
 
 SQLITE = "sqlite:///"
 _LATER = "is not built yet and has no effect"
-_WHOLE_TABLES = {"mcp_servers": "injected MCP tools", "tools": "injected MCP tools"}
 _SINGLE: dict[tuple[str, str], str] = {
     ("server", "public_url"): "pages and sign-in",
     ("database", "retention"): "deleting old records",
@@ -32,10 +31,6 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
         # Started all the same, the gateway would store what somebody believes is cut out.
         keep_none = "set prompts, tool_arguments and thoughts in [recording] to false to keep no content"
         yield ("recording", "redact"), f"is not built yet; remove it, or {keep_none}"
-    if settings.tools.client_mcp == "deny" or settings.tools.deny_client_tools:
-        # The same: somebody relies on what nobody would enforce.
-        which = "client_mcp" if settings.tools.client_mcp == "deny" else "deny_client_tools"
-        yield ("tools", which), "cannot be enforced yet; remove it"
     recording = settings.recording
     if settings.dumps.folder and not (recording.prompts and recording.tool_arguments and recording.thoughts):
         # A dump holds all of it.
@@ -61,9 +56,6 @@ def _beside_bedrock(index: int, provider: ProviderTable) -> Iterator[tuple[At, s
 
 def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -> Iterator[str]:
     """One line for each setting that was given and changes nothing; `foreign` are variables of another gateway."""
-    for table, feature in _WHOLE_TABLES.items():
-        if any(at[0] == table for at in said):
-            yield f"[{table}] {_LATER} ({feature})"
     for at, feature in _SINGLE.items():
         if at in said:
             yield f"{'.'.join(at)} {_LATER} ({feature})"
