@@ -292,6 +292,49 @@ def test_a_conversation_has_the_hidden_turns_itself() -> None:
     assert _recalled([_user("and?")], held, store=True, conversation={"id": "conv_1"}) == [_user("and?")]
 
 
+def test_only_an_id_of_the_clients_is_replaced() -> None:
+    for members in ({}, {"previous_response_id": None}, {"conversation": "conv_1"}):
+        request = request_of(input="hello", **members)
+        assert request.renamed("resp_2") is request
+
+
+# -- calls that were not run ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [[], [[{**_OURS, "call_id": "c_before"}]]], ids=["first turn", "second turn"])
+def test_a_call_that_was_cut_short_goes_back_with_an_answer(before: list[list[Json]]) -> None:
+    request = request_of(input="go").offering(TOOLS)
+    cut = [message("msg_1", "Look"), call("c_cut", "bmcp_wiki_read", '{"p":', status="incomplete")]
+    held = play(request, [*before, cut], statuses={len(before): "incomplete"}).hidden
+    assert held is not None
+
+    recalled = _recalled([_user("go"), _said("Look"), _user("go on")], held, store=True)
+    chained = _recalled("go on", held, store=True, previous_response_id="resp_1")
+
+    assert [item.get("call_id") for item in recalled] == [
+        None,
+        *["c_before"] * 2 * len(before),
+        None,
+        *["c_cut"] * 2,
+        None,
+    ]
+    assert recalled[-2] == chained[0]
+    assert "cut off" in chained[0]["output"]
+    assert held.upstream_id == (("resp_1", "resp_2") if before else None)
+
+
+def test_a_model_that_calls_what_it_remembers_is_answered() -> None:
+    history = [_user("where?"), _said("It is here."), _user("again")]
+    request = request_of(input=history, tool_choice="none").offering(TOOLS)
+    recalling = request.recalling(held_under(request.anchors, [_held("where?", _TWO)]))
+
+    played = play(recalling, [[_OURS], [message("msg_3", "Still here.")]], first=3)
+
+    assert (request.loops, recalling.loops, recalling.offers) == (False, True, False)
+    assert b"bmcp_" not in played.got
+    assert played.inputs(1)[-1] == answer_item("call_0")
+
+
 # -- other bodies --------------------------------------------------------------------------------------
 
 

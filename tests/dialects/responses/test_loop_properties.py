@@ -15,11 +15,14 @@ from openai import OpenAI
 from openai.types.responses import Response
 
 from aibridge.dialects.base import Thought, TokenUsage, ToolUse
+from aibridge.dialects.responses.request import parse
 from aibridge.dialects.turns import Hidden
 from tests.dialects.responses.conversations import WRITERS, Reply, Write, conversations, histories, replies, results_of
 from tests.dialects.responses.events import Json
-from tests.dialects.responses.provider import TOOLS, Played, held_under, is_ours, play, request_of
+from tests.dialects.responses.odd import odd_blocks
+from tests.dialects.responses.provider import TOOLS, Played, held_under, is_ours, play, request_of, result_of
 from tests.strategies.chunks import chunkings
+from tests.transcripts.stories import Story, stories
 
 
 def _asking(given: Any, **members: Any) -> Any:
@@ -169,6 +172,42 @@ def test_a_chain_goes_on_from_the_last_turn_with_the_results_that_it_lacks(
         known = results_of(reply)
         first = {"previous_response_id": f"resp_{10 * number}"}
         held += [played.hidden] if played.hidden is not None else []
+
+
+@given(turns=st.lists(st.lists(odd_blocks, max_size=5), min_size=1, max_size=3), data=st.data())
+def test_whatever_a_provider_sends_in_several_turns_says_the_same_in_any_chunks(
+    turns: list[list[bytes]], data: st.DataObject
+) -> None:
+    def run(cut: bool) -> tuple[object, ...]:
+        reply: Any = _asking("hello").reply(stream=True)
+        seen: list[object] = []
+        for number, blocks in enumerate(turns):
+            if number:
+                reply.next_turn()
+            sent = b"".join(blocks)
+            chunks = data.draw(chunkings(sent, cuts=4)) if cut else [sent]
+            received = b"".join(map(reply.receive, chunks))
+            turn = reply.end_turn()
+            reply.answer(turn, [result_of(call.call_id) for call in turn.calls])
+            seen += [received, turn, reply.facts(), reply.hidden()]
+        return (*seen, reply.finish())
+
+    assert run(cut=True) == run(cut=False)
+
+
+@pytest.mark.parametrize("story", stories("responses"), ids=lambda story: story.name)
+def test_a_story_without_calls_of_ours_is_told_as_without_tools(story: Story) -> None:
+    members = {name: value for name, value in json.loads(story.request).items() if name != "tool_choice"}
+    request = parse(json.dumps(members).encode()).offering(TOOLS)
+    reply = request.reply(stream=story.stream)
+
+    received = reply.receive(story.upstream)
+    turn = reply.end_turn()
+
+    assert request.offers
+    assert list(reply.facts()) == list(story.facts)
+    assert received + (b"" if turn.outcome == "cut" else reply.finish()) == story.client
+    assert {name: getattr(turn, name) for name in story.turn} == dict(story.turn)
 
 
 def _answered_once(played: Played) -> None:

@@ -13,63 +13,14 @@ from hypothesis import strategies as st
 from aibridge.dialects.base import Fact, Reply, StoredIds, Thought, TokenUsage, ToolUse, Turn
 from aibridge.dialects.responses import RESPONSES
 from aibridge.errors import Problem
-from tests.dialects.responses.events import block, outputs, response, stream_of
+from tests.dialects.responses.events import outputs, response, stream_of
+from tests.dialects.responses.odd import json_values, odd_blocks
 
 _STREAMED = b'{"model":"gpt-5.6","stream":true,"input":"hello"}'
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-_kinds = st.sampled_from(
-    [
-        "response.created",
-        "response.output_item.added",
-        "response.output_item.done",
-        "response.output_text.delta",
-        "response.function_call_arguments.delta",
-        "response.reasoning_summary_text.delta",
-        "response.completed",
-        "response.failed",
-        "error",
-        "",
-    ]
-)
-_members = st.sampled_from(
-    [
-        "response",
-        "item",
-        "output_index",
-        "item_id",
-        "summary_index",
-        "content_index",
-        "delta",
-        "error",
-        "code",
-        "message",
-        "type",
-    ]
-)
-_item_like = st.dictionaries(
-    st.sampled_from(["id", "type", "call_id", "phase", "summary", "content", "arguments", "input", "action", "name"]),
-    _json | st.sampled_from(["reasoning", "message", "function_call", "web_search_call", "commentary"]),
-    max_size=5,
-)
-_odd_events = st.builds(
-    lambda kind, members: {"type": kind, **members},
-    _kinds,
-    st.dictionaries(_members, _json | _item_like | st.builds(lambda one: {"output": [one]}, _item_like), max_size=5),
-)
-_blocks = st.one_of(
-    _odd_events.map(block),
-    _json.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n"),
-    st.sampled_from([b": keep-alive\n\n", b"\n\n", b"data: [DONE]\n\n", b"event: error\ndata: oh\n\n", b"data: {\n\n"]),
-)
 
-
-@given(blocks=st.lists(_blocks, max_size=8), data=st.data())
+@given(blocks=st.lists(odd_blocks, max_size=8), data=st.data())
 def test_whatever_a_provider_sends_arrives_unchanged_and_in_any_chunks_says_the_same(
     blocks: list[bytes], data: st.DataObject
 ) -> None:
@@ -145,7 +96,7 @@ _names = st.text(max_size=6) | st.sampled_from(["user", "safety_identifier", "st
 _spaces = st.sampled_from(["", " ", "\n\t"])
 
 
-@given(members=st.dictionaries(_names, _json, max_size=6), space=_spaces, data=st.data())
+@given(members=st.dictionaries(_names, json_values, max_size=6), space=_spaces, data=st.data())
 def test_only_the_attribution_of_a_request_changes(members: dict[str, Any], space: str, data: st.DataObject) -> None:
     members = {**members, "model": "gpt-5.6", "stream": True}
     order = data.draw(st.permutations(list(members)))

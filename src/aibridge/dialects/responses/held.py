@@ -52,15 +52,25 @@ def held_reply(content: bytes) -> HeldReply | None:
 
 def answers_to(turn: Turn, results: Sequence[ToolResult]) -> list[bytes]:
     """The items that answer a turn's calls of ours."""
-    return [_answer(call, result) for call, result in zip(our_calls(turn.said), results, strict=True)]
+    words = map(_in_words, results)
+    return [_answer(call, said) for call, said in zip(our_calls(turn.said), words, strict=True)]
 
 
-def _answer(call: Item, result: ToolResult) -> bytes:
-    words = in_words(result.content)
-    if result.error is not None:
-        words = f"The tool call failed.\n{words}"
+def _refusals(turn: Turn) -> list[bytes]:
+    """Answers to calls that nobody ran: the provider refuses a call without one."""
+    words = (call.unrunnable or "This call was not run." for call in turn.calls)
+    return [_answer(call, said) for call, said in zip(our_calls(turn.said), words, strict=True)]
+
+
+def _answer(call: Item, words: str) -> bytes:
     answer = {"type": answer_of(text_of(call, "type")), "call_id": call_id_of(call), "output": words}
     return msgspec.json.encode(answer)
+
+
+def _in_words(result: ToolResult) -> str:
+    words = in_words(result.content)
+    # There is no member that says that a call failed: the words have to.
+    return words if result.error is None else f"Error: {words.strip() or result.error}"
 
 
 class HeldTurns:
@@ -80,15 +90,20 @@ class HeldTurns:
 
     def hidden(self, first_id: str | None, last: Turn | None, items: Items) -> Hidden | None:
         """`last` is the turn that has ended and may not have been answered, `items` what it holds."""
-        if not self._turns:
-            return None
         turns = [(said, answers) for _, said, answers in self._turns]
-        upstream_id = self._turns[-1][0].response_id
+        answered = self._turns[-1][0] if self._turns else None
+        upstream_id = answered.response_id if answered is not None else None
         waiting: int | None = len(turns) - 1
-        if last is not None and last is not self._turns[-1][0]:
-            turns.append((items, []))
-            if last.outcome == "complete":
-                upstream_id, waiting = last.response_id, None
+        if last is not None and last is not answered:
+            is_whole = last.outcome == "complete"
+            refusals = _refusals(last) if is_whole else []
+            if is_whole:
+                upstream_id, waiting = last.response_id, len(turns) if refusals else None
+            if answered is None and not refusals:
+                return None
+            turns.append((items, refusals))
+        elif answered is None:
+            return None
         reply = HeldReply(
             [
                 HeldTurn([_kept(raw, item) for raw, item in said], [*map(msgspec.Raw, answers)])

@@ -96,6 +96,9 @@ class ResponsesRequest:
     def asking_usage(self) -> Self:
         return self
 
+    def body(self) -> bytes:
+        return self._object.with_members(self._edits) if self._edits else self._object.text
+
     # -- injected tools --------------------------------------------------------------------------------
 
     @property
@@ -129,6 +132,8 @@ class ResponsesRequest:
         return self if recalled is None else self._with({"input": recalled})
 
     def renamed(self, upstream_id: str) -> Self:
+        if self._object.raw("previous_response_id") in (None, b"null"):
+            return self
         return self._with({"previous_response_id": msgspec.json.encode(upstream_id)})
 
     def continued(self, turn: Turn, results: Sequence[ToolResult], *, last: bool = False) -> Self:
@@ -149,12 +154,10 @@ class ResponsesRequest:
     def _with(self, edits: Mapping[str, bytes], *, offers: bool | None = None) -> Self:
         return replace(self, _edits={**self._edits, **edits}, offers=self.offers if offers is None else offers)
 
-    def body(self) -> bytes:
-        return self._object.with_members(self._edits) if self._edits else self._object.text
-
     @property
     def loops(self) -> bool:
-        return self.offers or "previous_response_id" in self._edits
+        # The model may call what it remembers; and an id that we put in the client's place is not for its eyes.
+        return self.offers or not self._edits.keys().isdisjoint(("input", "previous_response_id"))
 
     def reply(self, *, stream: bool) -> Reply:
         if self.loops:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aibridge.dialects.calls import is_ours, refuse_our_prefix
-from aibridge.dialects.openai_tools import parameters
+from aibridge.dialects.calls import is_ours, object_schema, refuse_our_prefix
 from aibridge.dialects.reading import decoded, mapping, string_member, text
 from aibridge.errors import InvalidRequest
 from aibridge.tools import PREFIX, Tool, Toolset
@@ -100,7 +99,7 @@ def _written(tool: Tool) -> bytes:
     return (
         b'{"type":"function","name":' + msgspec.json.encode(tool.id)
         + b',"description":' + msgspec.json.encode(tool.description)
-        + b',"parameters":' + parameters(tool.schema)
+        + b',"parameters":' + object_schema(tool.schema)
         + b',"strict":false}'
     )  # fmt: skip
 
