@@ -42,7 +42,7 @@ class LoopingReply(Reply, Protocol):
         """
 
     def hidden(self) -> Hidden | None:
-        """What the client has not seen up to now; None when none of our calls has been answered."""
+        """What the client has not seen up to now; None when that is nothing."""
 
 
 class LoopingRequest(Request, Protocol):

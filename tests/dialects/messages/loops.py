@@ -144,16 +144,18 @@ def play(
         played.facts += reply.facts()
         played.turns.append(turn)
         if turn.outcome == "cut":
-            return played
-        results = [said_of(call) for call in turn.calls]
-        if results:
-            reply.answer(turn, results)
             played.hidden = reply.hidden()
-        if not turn.runnable or turn.mixed:
+            return played
+        if not turn.runnable or (answer is script[-1] and not turn.mixed):
+            break  # there is no room, or a limit is reached: nothing is run
+        results = [said_of(call) for call in turn.calls]
+        reply.answer(turn, results)
+        played.hidden = reply.hidden()
+        if turn.mixed:
             break
         request = request.continued(turn, results)
     assert reply is not None
     played.received += reply.finish()
-    if request.offers:
+    if request.loops:
         played.hidden = reply.hidden()
     return played

@@ -53,9 +53,7 @@ class _Store:
 
 def _exchange(draw: st.DrawFn, talk: _Talk, store: _Store, ids: Ids) -> None:
     """One request of the client's and its answer; what the provider receives is compared."""
-    # Who changes texts and has only a part of one is not known again by it: that is tried by itself.
-    changes_texts = talk.habits.joins_texts or talk.habits.cuts_texts
-    leaves = not changes_texts and draw(st.integers(0, 4)) == 0
+    leaves = draw(st.integers(0, 4)) == 0
     stream = leaves or draw(st.booleans())
     script = draw(scripts(ids, hidden=2, endings=("client_gone",) if leaves else ENDINGS))
     events = draw(st.integers(2, 12)) if leaves else None
@@ -72,7 +70,13 @@ def _exchange(draw: st.DrawFn, talk: _Talk, store: _Store, ids: Ids) -> None:
     for asked in played.bodies:
         _check_results(asked["messages"])
     store.hold(played.hidden)
-    _remember(talk, script, played.bodies[1:], content_of(played.received, stream=stream), whole=events is None)
+    _remember(
+        talk,
+        script,
+        played.bodies[1:],
+        content_of(played.received, stream=stream),
+        whole=played.turns[-1].outcome == "complete",
+    )
 
 
 def _remember(
@@ -81,14 +85,9 @@ def _remember(
     """What the client, and one that saw everything, know of the answer."""
     final = script[len(asked)].content
     if not whole:
-        visible = [block for block in visible if _is_whole(block)]
+        visible = [block for block in visible if _is_whole(block)]  # what a client can send back
         before = sum(not is_ours(block) for one in script[: len(asked)] for block in one.content)
         final = visible[before:]
-        evidence = talk.habits.assistant(visible[:before])
-        if not evidence:
-            talk.known += talk.habits.assistant(visible)
-            talk.seen += talk.habits.assistant(visible)
-            return
     known = talk.habits.assistant(visible)
     talk.known += known
     if not known:
@@ -108,14 +107,14 @@ def _is_whole(block: Block) -> bool:
 
 
 def _result(block: Block, turn: Scripted) -> Block:
-    if turn.stop_reason == "max_tokens":
-        answer = [{"type": "text", "text": f"result of {block['id']}"}]
-        return {"type": "tool_result", "tool_use_id": block["id"], "content": answer, "is_error": True}
-    return {
-        "type": "tool_result",
-        "tool_use_id": block["id"],
-        "content": [{"type": "text", "text": f"result of {block['id']}"}],
-    }
+    """What the model is told of a call in the last turn: those beside the client's were run, others were not."""
+    answered = {"type": "tool_result", "tool_use_id": block["id"]}
+    if any(one["type"] == "tool_use" and not is_ours(one) for one in turn.content):
+        return {**answered, "content": [{"type": "text", "text": f"result of {block['id']}"}]}
+    cut = "This call was cut off before it was complete, so it was not run."
+    ended = "This call was not run, because the answer ended with it."
+    words = cut if turn.stop_reason == "max_tokens" else ended
+    return {**answered, "content": [{"type": "text", "text": words}], "is_error": True}
 
 
 def _check_results(messages: list[Message]) -> None:

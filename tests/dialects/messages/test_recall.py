@@ -118,20 +118,33 @@ def test_a_mixed_turn_of_which_the_client_has_a_part_is_left_as_the_client_has_i
 
 
 def test_a_history_that_ends_with_our_call_gets_its_result_too() -> None:
-    capped = [Scripted([_text("Looking."), _call("toolu_1")], "tool_use")]
+    silent = [_LOOKED[0], Scripted([])]
 
-    messages = _recalled(_request(_user("go"), _assistant(_text("Looking."))), _held(capped))
+    messages = _recalled(_request(_user("go"), _assistant(_text("Looking."))), _held(silent))
 
     assert messages == [_user("go"), *_SEEN[:2]]
 
 
 def test_words_of_a_system_message_between_are_no_place_for_results() -> None:
-    capped = [Scripted([_text("Looking."), _call("toolu_1")], "tool_use")]
+    silent = [_LOOKED[0], Scripted([])]
     aside = {"role": "system", "content": "Today is Monday."}
 
-    messages = _recalled(_request(_user("go"), _assistant(_text("Looking.")), aside, _user("more")), _held(capped))
+    messages = _recalled(_request(_user("go"), _assistant(_text("Looking.")), aside, _user("more")), _held(silent))
 
     assert messages == [_user("go"), *_SEEN[:2], aside, _user("more")]
+
+
+@pytest.mark.parametrize(("stop_reason", "words"), [("max_tokens", "cut off"), ("tool_use", "not run")])
+def test_a_call_that_was_not_run_is_answered_in_the_history(stop_reason: str, words: str) -> None:
+    held = _held([Scripted([_THOUGHT, _call("toolu_1")], stop_reason)])
+
+    messages = _recalled(_request(_user("go"), _assistant(_THOUGHT), _user("go on")), held)
+
+    (result, said) = messages[2]["content"]
+    assert messages[1] == _assistant(_THOUGHT, _call("toolu_1"))
+    assert result["is_error"]
+    assert words in result["content"][0]["text"]
+    assert said == _text("go on")
 
 
 def test_one_message_a_block_is_one_answer() -> None:

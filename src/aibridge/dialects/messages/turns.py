@@ -24,7 +24,7 @@ from aibridge.dialects.messages.usage import usage_of_all
 from aibridge.dialects.reading import decoded, elements, mapping, text
 from aibridge.dialects.reply import StreamedReply, WholeAnswer, WholeReply
 from aibridge.dialects.turns import Hidden
-from aibridge.tools import ToolCall, ToolResult
+from aibridge.tools import Text, ToolCall, ToolResult
 from aibridge.wire.json_body import JsonObject
 
 _NOTHING = Said(blocks=(), stop_reason=None, container=None, usage={})
@@ -39,6 +39,7 @@ class MessagesTurns:
         self._stream = stream
         self._place = place
         self._said: Said | None = None  # the turn that ended last
+        self._unanswered: Sequence[ToolCall] = ()  # its calls of ours
         self._earlier: list[Said] = []
         self._held: list[HeldTurn] = []
         self._mixed = False
@@ -51,7 +52,7 @@ class MessagesTurns:
         if self._said is not None:
             self._earlier.append(self._said)
             self.shown += sum(not block.ours for block in self._said.blocks)
-            self._said = None
+            self._said, self._unanswered = None, ()
         return self._streamed() if self._stream else WholeReply(self._read)
 
     def _streamed(self) -> Reply:
@@ -67,39 +68,36 @@ class MessagesTurns:
             return turn
         carried = said.carried()
         runnable = turn.outcome == "complete" and not said.broken_off and carried != b""
-        return replace(
-            turn,
-            calls=tuple(
-                ToolCall(
-                    call_id=call.id,
-                    tool_id=call.name,
-                    arguments=call.arguments,
-                    unrunnable=unrunnable(call.arguments, truncated=not runnable),
-                )
-                for call in calls
-            ),
-            runnable=runnable,
-            mixed=said.mixed,
-            said=carried,
+        ours = tuple(
+            ToolCall(
+                call_id=call.id,
+                tool_id=call.name,
+                arguments=call.arguments,
+                unrunnable=unrunnable(call.arguments, truncated=not runnable),
+            )
+            for call in calls
         )
+        if turn.outcome == "complete" and carried:
+            self._unanswered = ours
+        return replace(turn, calls=ours, runnable=runnable, mixed=said.mixed, said=carried)
 
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
-        if self._said is None or not turn.said:
-            return
-        blocks = [seen_block(block.carried, block.ours) for block in self._said.blocks if not block.empty]
-        answers = [
-            msgspec.Raw(result_block(call.call_id, result)) for call, result in zip(turn.calls, results, strict=True)
-        ]
-        self._held.append(HeldTurn(blocks, answers))
-        self._mixed = turn.mixed
+        if self._said is not None and self._unanswered:
+            self._held.append(_held_turn(self._said, turn.calls, results))
+            self._mixed = turn.mixed
+            self._unanswered = ()
 
     def hidden(self) -> Hidden | None:
-        if not self._held:
+        """A turn that ended for lack of room, or at a cap, is hidden too, with results that say so."""
+        held, said, mixed = self._held, self._said, self._mixed
+        if said is not None and self._unanswered:
+            results = [_not_run(call) for call in self._unanswered]
+            held, mixed = [*held, _held_turn(said, self._unanswered, results)], said.mixed
+        if not held:
             return None
-        answered = len(self._earlier) + (self._said is not None) == len(self._held)
-        last = () if answered or self._said is None else self._said.blocks
+        last = () if said is None or len(self._earlier) < len(held) else said.blocks
         blocks = [seen_block(block.raw, False) for block in last if not block.ours and not block.empty]
-        return hidden_of(self._held, blocks, mixed=self._mixed, place=self._place())
+        return hidden_of(held, blocks, mixed=mixed, place=self._place())
 
     def usage(self, written: bytes | None, last: Mapping[str, Any]) -> bytes | None:
         """The usage of all turns, if this one is the last; None: as it was written."""
@@ -133,3 +131,14 @@ class MessagesTurns:
         if usage is not None:
             members["usage"] = usage
         return replace(answer, turn=turn, shown=found.with_members(members))
+
+
+def _held_turn(said: Said, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> HeldTurn:
+    blocks = [seen_block(block.carried, block.ours) for block in said.blocks if not block.empty]
+    answers = [msgspec.Raw(result_block(call.call_id, result)) for call, result in zip(calls, results, strict=True)]
+    return HeldTurn(blocks, answers)
+
+
+def _not_run(call: ToolCall) -> ToolResult:
+    why = call.unrunnable or "This call was not run, because the answer ended with it."
+    return ToolResult(call_id=call.call_id, content=(Text(why),), error=why)
