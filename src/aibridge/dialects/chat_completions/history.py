@@ -79,7 +79,7 @@ def _placed(raws: Sequence[bytes], reply: Standing, held: HiddenTurns, *, whole:
     before = [step for step in held.steps if not step.mixed]
     mixed = held.steps[-1] if held.steps[-1].mixed and reply.calls else None
     if whole:
-        cut = _position(reply.text, held.text, held.begins)
+        cut = _position(reply.text, held.text, held.begins) if held.last_seen else len(reply.text)
     else:
         before = [step for step in before if len(squeezed(held.text[: step.ends])) <= len(squeezed(reply.text))]
         cut = _position(reply.text, held.text, before[-1].ends) if before else 0

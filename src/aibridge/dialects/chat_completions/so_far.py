@@ -106,7 +106,7 @@ class ReplySoFar:
         ends = 0 if self._last_text_only and not turn.mixed else len(self.text)
         self._steps.append(Step(msgspec.Raw(turn.said), messages, ends, turn.mixed))
         if not turn.mixed:
-            self._last_message, self._begins = b"", ends
+            self._last_message, self._begins, self._complete = b"", ends, False
 
     def goes_on(self) -> None:
         """The next turn begins, the first too."""
