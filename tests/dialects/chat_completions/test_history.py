@@ -126,24 +126,41 @@ def test_a_long_answer_is_known_also_where_the_client_changed_what_came_before()
     assert _recalled(history, hidden)[1:3] == [_said(None, _LOOK), _result(_LOOK)]
 
 
-def test_the_same_answer_twice_has_each_time_its_own_turns() -> None:
-    first = _hidden(_QUIET)
-    question, answer = _HI, _said("Done.")
-    found = [Script("r-0", calls=(_FIND,), finish="tool_calls"), Script("r-1", ("Done.",))]
-    second = _hidden(found, [question, answer, question])
-    history = [question, answer, question, answer, question]
-
-    assert _recalled(history, second, first) == [
-        *(question, _said(None, _LOOK), _result(_LOOK), answer),
-        *(question, _said(None, _FIND), {**_result(_FIND)}, answer),
-        question,
+def test_the_same_answer_again_and_again_has_each_time_its_own_turns() -> None:
+    """The second and the third look alike also by what they answer to."""
+    calls = [Call(f"call_{number}_0123456789abcdef", "bmcp_demo_look", f"[{number}]") for number in range(3)]
+    once = [_HI, _said("Done.")]
+    hidden = [
+        _hidden([Script("r-0", calls=(call,), finish="tool_calls"), _QUIET[1]], [*once * number, _HI])
+        for number, call in enumerate(calls)
     ]
 
+    for repeated in range(1, 4):
+        newest_first = list(reversed(hidden[:repeated]))
+        expected = [one for call in calls[:repeated] for one in (_HI, _said(None, call), _not_run(call), once[1])]
+        assert _recalled([*once * repeated, _ON], *newest_first) == [*expected, _ON]
 
-def test_of_several_with_the_same_look_the_newest_belongs_to_the_last_place() -> None:
+
+def _not_run(call: Call) -> dict[str, Any]:
+    why = "The arguments of this call are not a JSON object, so it was not run. Call the tool again with a JSON object."
+    return {"role": "tool", "tool_call_id": call.id, "content": f"Error: {why}"}
+
+
+def test_of_several_that_look_the_same_the_newest_belongs_to_the_last_place() -> None:
     older, newer = _hidden(_QUIET), _hidden([Script("r-0", calls=(_FIND,), finish="tool_calls"), _QUIET[1]])
 
     assert _recalled([_HI, _said("Done.")], newer, older)[1] == _said(None, _FIND)
+
+
+def test_a_request_without_tools_is_not_told_to_choose_none() -> None:
+    hidden = _hidden(_TWO)
+    request = parsed(json.dumps({"model": "m-1", "messages": [_HI, _said("One.\n\nTwo."), _ON]}).encode())
+    request = request.recalling({anchor: [hidden] for anchor in hidden.anchors})
+    reply: Any = request.reply(stream=False)
+    reply.receive(Script("r-2", calls=(_FIND,), finish="tool_calls").body())
+    turn = reply.end_turn()
+
+    assert "tool_choice" not in json.loads(request.continued(turn, results_of(turn.calls), last=True).body())
 
 
 # -- what clients do to histories --------------------------------------------------------------------
@@ -257,3 +274,14 @@ def test_turns_go_on_behind_a_history_with_hidden_turns() -> None:
 
     messages = json.loads(request.continued(turn, results_of(turn.calls)).body())["messages"]
     assert messages == [_HI, *_TURN, _said("Two."), _ON, _said(None, _FIND), _result(_FIND)]
+
+
+@pytest.mark.parametrize(("more", "loops"), [({}, True), ({"tool_choice": "none"}, True), ({"n": 2}, False)], ids=str)
+def test_a_model_that_remembers_our_tools_may_call_them_also_where_none_is_offered(
+    more: dict[str, Any], loops: bool
+) -> None:
+    hidden = _hidden(_TWO)
+    request = parsed(json.dumps({"model": "m-1", "messages": [_HI, _said("One.\n\nTwo."), _ON], **more}).encode())
+
+    assert not request.loops
+    assert request.recalling({anchor: [hidden] for anchor in hidden.anchors}).loops == loops

@@ -33,7 +33,7 @@ class ChatTurns:
         self.so_far.goes_on()
         if self.streamed:
             reader = LoopingReader(self.so_far, hides_usage=self.hides_usage, stored=self.stored)
-            return StreamedReply(reader, error_event)
+            return StreamedReply(reader, error_event, passes_unread=False)
         return WholeReply(partial(read_turn, so_far=self.so_far, stored=self.stored))
 
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:

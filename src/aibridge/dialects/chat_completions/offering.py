@@ -12,20 +12,20 @@ import msgspec
 
 from aibridge.dialects.calls import object_schema
 from aibridge.dialects.reading import decoded, elements, mapping, text
-from aibridge.tools import Tool, Toolset
+from aibridge.tools import PREFIX, Tool, Toolset
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import JsonObject
 
 # A forced choice would be forced in every turn, and a list of allowed tools (`allowed_tools`) leaves ours out.
 _FREE_CHOICES = (None, b"null", b'"auto"')
-_ONE_CHOICE = (None, b"null", b"1")
+_ONE_ANSWER = (None, b"null", b"1")
 # The calls before there were tools; predicted outputs and the models that search the web take no tools.
 _WITHOUT_TOOLS = ("functions", "function_call", "prediction", "web_search_options")
 
 
 def offered(body: JsonObject, toolset: Toolset) -> bytes | None:
     """The value of `tools` with ours behind the client's; None where the request must not carry any."""
-    if not toolset.tools or body.raw("tool_choice") not in _FREE_CHOICES or body.raw("n") not in _ONE_CHOICE:
+    if not toolset.tools or body.raw("tool_choice") not in _FREE_CHOICES or not wants_one_answer(body):
         return None
     if any(body.raw(name) not in (None, b"null") for name in _WITHOUT_TOOLS):
         return None
@@ -34,6 +34,17 @@ def offered(body: JsonObject, toolset: Toolset) -> bytes | None:
         return b"[" + ours + b"]"
     array = JsonArray.parse(tools or b"")
     return None if array is None else array.inserting({len(array): ours})
+
+
+def wants_one_answer(body: JsonObject) -> bool:
+    """Several answers would each call tools, and each would have to go on by itself."""
+    return body.raw("n") in _ONE_ANSWER
+
+
+def may_have_our_prefix(body: JsonObject) -> bool:
+    """False: no name among the client's tools begins with our prefix. An escape may stand for a letter of it."""
+    texts = (body.raw("tools") or b"", body.raw("functions") or b"")
+    return any(sign in text for text in texts for sign in (PREFIX.encode(), b"\\u00"))
 
 
 def client_tools(body: JsonObject) -> Sequence[str]:

@@ -15,7 +15,14 @@ from aibridge.dialects.chat_completions.blocking import read_body
 from aibridge.dialects.chat_completions.chat_turns import ChatTurns
 from aibridge.dialects.chat_completions.errors import error_event
 from aibridge.dialects.chat_completions.history import anchors, answering, recalled
-from aibridge.dialects.chat_completions.offering import brings_servers, client_tools, offered, wants_json
+from aibridge.dialects.chat_completions.offering import (
+    brings_servers,
+    client_tools,
+    may_have_our_prefix,
+    offered,
+    wants_json,
+    wants_one_answer,
+)
 from aibridge.dialects.chat_completions.so_far import ReplySoFar, result_messages
 from aibridge.dialects.chat_completions.splicing import readable_array
 from aibridge.dialects.chat_completions.stream import ChatReader
@@ -51,6 +58,7 @@ class ChatRequest:
     _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     _asks_usage: bool = field(default=False, repr=False)  # we do, not the client
     offers: bool = False
+    _recalls: bool = False
 
     @property
     def background(self) -> bool:
@@ -112,13 +120,14 @@ class ChatRequest:
         return brings_servers(self._object)
 
     def offering(self, toolset: Toolset) -> Self:
-        refuse_our_prefix(self.client_tools)
+        if may_have_our_prefix(self._object):  # names are read only then: agents bring a hundred tools
+            refuse_our_prefix(self.client_tools)
         tools = offered(self._object, toolset)
         return self if tools is None else replace(self, _edits={**self._edits, "tools": tools}, offers=True)
 
     @property
     def loops(self) -> bool:
-        return self.offers
+        return self.offers or (self._recalls and wants_one_answer(self._object))
 
     @property
     def anchors(self) -> Sequence[Anchor]:
@@ -126,7 +135,9 @@ class ChatRequest:
 
     def recalling(self, hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
         messages = recalled(self._object.raw("messages"), hidden)
-        return self if messages is None else replace(self, _edits={**self._edits, "messages": messages})
+        if messages is None:
+            return self
+        return replace(self, _edits={**self._edits, "messages": messages}, _recalls=True)
 
     def renamed(self, _upstream_id: str) -> Self:
         return self  # chat goes on from its history, not from an id
@@ -135,7 +146,8 @@ class ChatRequest:
         messages = readable_array(self._edits.get("messages") or self._object.raw("messages"))
         further = b",".join((turn.said, *result_messages(turn, results)))
         edits = {**self._edits, "messages": messages.inserting({len(messages): further})}
-        if last:
+        # Without tools, OpenAI refuses a choice between them.
+        if last and edits.get("tools", self._object.raw("tools")) not in (None, b"null", b"[]"):
             edits["tool_choice"] = b'"none"'
         return replace(self, _edits=edits)
 
