@@ -217,6 +217,23 @@ def test_a_server_that_stays_away_is_tried_later_and_later_and_one_that_is_back_
     assert not outage.failing
 
 
+def test_failures_that_began_together_count_once_and_one_person_tries_for_all() -> None:
+    clock = FakeClock()
+    outage = Outage(clock.monotonic, lambda: 1.0)
+    for _ in range(5):
+        outage.failed()
+    clock.passed = 1.0
+    before = outage.lasts
+    outage.try_again()
+    during = outage.lasts
+    outage.failed()
+    clock.passed = 2.9
+    after = outage.lasts
+    clock.passed = 3.0
+
+    assert (before, during, after, outage.lasts) == (False, True, True, False)
+
+
 def test_chance_halves_a_pause_at_most() -> None:
     clock = FakeClock()
     outage = Outage(clock.monotonic, lambda: 0.0)

@@ -23,6 +23,8 @@ BROKEN = -32094  # the connection ended under it: nobody knows whether it was do
 
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of one answer: images of some megabytes pass, and fifty calls at once fit into memory."""
+TOO_LARGE = "the answer is larger than what is read of one"
+BROKE_OFF = "the answer broke off"
 _LARGEST_ERROR = 64 * 1024
 _SESSION = "mcp-session-id"
 
@@ -120,10 +122,10 @@ class Bounded(httpx2.AsyncByteStream):
             async for part in self._inner:
                 size += len(part)
                 if size > LARGEST_ANSWER:
-                    raise AnswerTooLarge(f"the answer is larger than {LARGEST_ANSWER // 1024 // 1024} MiB")
+                    raise AnswerTooLarge(TOO_LARGE)
                 yield part
         except httpx2.TransportError:
-            raise AnswerBroken("the connection broke off") from None
+            raise AnswerBroken(BROKE_OFF) from None
 
     async def aclose(self) -> None:
         await self._inner.aclose()

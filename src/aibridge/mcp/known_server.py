@@ -69,6 +69,7 @@ class KnownServer:
         """A connection could not be made, or broke."""
         self._error = (str(why), self._clock.now())
         if why.personal:
+            self.outage.worked()  # it is there
             return
         self.reached_by = None
         self.outage.failed()

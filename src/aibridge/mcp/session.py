@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import mcp_types as types
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH
+from mcp_types import HEADER_MISMATCH
 from pydantic import TypeAdapter
 
 from aibridge.mcp import answers
@@ -21,7 +21,7 @@ from aibridge.mcp.connection import Connection, Reached, listed
 from aibridge.mcp.known_server import KnownServer
 from aibridge.mcp.offers import Offer
 from aibridge.mcp.outages import Outage
-from aibridge.mcp.troubles import Unavailable
+from aibridge.mcp.troubles import Unavailable, ended
 
 Given = types.CallToolResult | types.InputRequiredResult
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
@@ -73,8 +73,9 @@ class Session:
         return self._connection is not None
 
     @property
-    def busy(self) -> bool:
-        return self._connection is not None and (self._connection.calls > 0 or self._connection.opening)
+    def idle(self) -> bool:
+        """Whether it has an open connection that no call uses."""
+        return self._connection is not None and self._connection.client is not None and not self._connection.calls
 
     def want(self) -> Connection | None:
         """Somebody asks for the list: it is read where it is not known or old. What is to be waited for, if anything."""
@@ -112,6 +113,8 @@ class Session:
             complaints=self._complaints,
         )
         self._connection = connection
+        known.outage.try_again()
+        self._own_outage.try_again()
         self._spawn(self._hold(connection))
         return connection
 
@@ -147,7 +150,7 @@ class Session:
                 request = types.CallToolRequest(params=types.CallToolRequestParams(name=name, arguments=arguments))
                 return await client.session.send_request(request, _GIVEN, request_read_timeout_seconds=_NEVER)
             except MCPError as error:
-                if error.code in (answers.SESSION_GONE, CONNECTION_CLOSED):
+                if error.code == answers.SESSION_GONE or ended(error):
                     self._leave(connection)
                 if last or error.code not in (answers.SESSION_GONE, HEADER_MISMATCH):
                     raise

@@ -205,7 +205,7 @@ class McpToolbox:
 
     def _spawn(self, holding: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= _MOST_CONNECTIONS:
-            oldest = next((s for s in self._sessions.values() if s.connected and not s.busy), None)
+            oldest = next((session for session in self._sessions.values() if session.idle), None)
             if oldest is not None:
                 oldest.close()
         task = asyncio.get_running_loop().create_task(holding)

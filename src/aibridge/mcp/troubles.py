@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import httpx2
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from mcp_types import CONNECTION_CLOSED, PARSE_ERROR, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
 from aibridge.mcp import answers
+from aibridge.mcp.answers import BROKE_OFF, TOO_LARGE
 from aibridge.mcp.authorization import NotAuthorized
 from aibridge.mcp.offers import Unlistable
 
 _LONGEST = 200  # characters of what a server says
-_WORDS = {CONNECTION_CLOSED: "the connection ended", REQUEST_TIMEOUT: "it did not answer in time"}
 
 
 class Unavailable(Exception):
@@ -38,7 +38,7 @@ def unavailable(error: BaseException) -> Unavailable:
 def in_words(error: BaseException) -> str:
     match error:
         case MCPError():
-            return _WORDS.get(error.code) or shortened(error.message) or "it answered with an error"
+            return _of_the_sdk(error) or shortened(error.message) or "it answered with an error"
         case Unavailable() | Unlistable():
             return str(error)
         case ValidationError():
@@ -52,6 +52,24 @@ def in_words(error: BaseException) -> str:
         case OSError():
             return f"it cannot be started ({error.strerror})"
     return f"{type(error).__name__} in the MCP client"
+
+
+def _of_the_sdk(error: MCPError) -> str | None:
+    """What the SDK reports as if the server had said it; its own words quote the answer."""
+    if error.code == PARSE_ERROR:
+        return next(
+            (words for words in (TOO_LARGE, BROKE_OFF) if words in error.message), "its answer is not valid MCP"
+        )
+    if error.code == CONNECTION_CLOSED:
+        if error.message.startswith("SSE stream failed"):  # its bound is the only thing that it checks there
+            return TOO_LARGE
+        return BROKE_OFF if error.message.startswith("SSE stream") else "the connection ended"
+    return "it did not answer in time" if error.code == REQUEST_TIMEOUT else None
+
+
+def ended(error: MCPError) -> bool:
+    """Whether it is the connection that is over, and not only this one answer."""
+    return error.code == CONNECTION_CLOSED and not error.message.startswith("SSE stream")
 
 
 def shortened(text: str) -> str:
