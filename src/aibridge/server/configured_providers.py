@@ -42,6 +42,8 @@ def _provider(configuration: Configuration, index: int, environ: Mapping[str, st
     settings: dict[str, Any] = {name: getattr(table, name) for name in _TAKEN_OVER}
     settings["circuit_breaker"] = _breaker(table)
     if table.bedrock is not None:
+        if table.azure is not None:
+            raise Wrong(f"{configuration.place(('providers', index, 'azure'))}: cannot be beside bedrock")
         provider = _on_bedrock(configuration, index, table, table.bedrock, settings, environ)
     else:
         provider = _with_keys(configuration, index, table, settings, environ)
