@@ -1,18 +1,27 @@
-"""Passthrough routes with one rule of ours: what a provider stores under our central key belongs to who made it.
+"""Passthrough routes with one rule of ours: what is counted and fetched is what a client's requests are really made of,
+and what a provider stores under our central key belongs to who made it.
 
 With one shared key every user could otherwise read every other user's stored responses and conversations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from aibridge import client_apps
 from aibridge.actor import Actor
+from aibridge.dialects.base import Dialect
+from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.reading import decoded
+from aibridge.dialects.responses import RESPONSES
 from aibridge.dialects.responses.references import references_in
-from aibridge.errors import Problem, Refused
-from aibridge.ports import ConversationStore
+from aibridge.errors import InvalidRequest, Problem, Refused
+from aibridge.offers import Offering
+from aibridge.ports import ConversationStore, HeldFor, Identity
+from aibridge.providers.base import Adaptation
 from aibridge.routes import Route
+
+_COUNTED: Mapping[Adaptation | None, Dialect] = {"count_tokens": MESSAGES, "input_tokens": RESPONSES}
 
 
 async def checked(route: Route, body: bytes, actor: Actor, conversations: ConversationStore) -> None:
@@ -33,6 +42,36 @@ async def check_owner(
         if await conversations.owner(provider_name, stored) != actor.id:
             # The same words for somebody else's and for nobody's: what exists is not told.
             raise Refused(Problem(404, f"no stored object with id {stored[:64]!r} was found"))
+
+
+async def followed(route: Route, actor: Actor, conversations: ConversationStore) -> Route:
+    """The route to what the provider has: a response of several turns is stored under the id of the last one."""
+    if route.rule.adaptation != "stored_response" or not conversations.may_hold(actor.id):
+        return route
+    known = HeldFor(actor.id, route.provider.name, "responses")
+    return route.below(await conversations.resolved(known, route.params[0]))
+
+
+def counts(route: Route) -> bool:
+    """Whether the answer is how many tokens a request has."""
+    return route.rule.adaptation in _COUNTED
+
+
+async def completed(route: Route, body: bytes, identity: Identity, offering: Offering) -> bytes:
+    """What is to be counted, with the tools and hidden turns that the request would go upstream with.
+
+    A body that cannot be read is the provider's to judge. Raises: Refused, where a rule of ours forbids the request.
+    """
+    dialect = _COUNTED[route.rule.adaptation]
+    if not offering.concerns(identity.actor.id):
+        return body
+    try:
+        request = dialect.parse(body)
+    except InvalidRequest:
+        return body
+    client = client_apps.recognise(identity.headers)
+    looping, _ = await offering.prepared(request, route.provider, dialect.name, client, identity)
+    return looping.body()
 
 
 def creates(route: Route, method: str) -> bool:

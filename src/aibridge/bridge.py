@@ -125,11 +125,12 @@ class RequestBridge:
         """What is known of the providers from the requests before."""
         around = Surroundings(clock=clock, observer=observer, randomness=random.random, pause=asyncio.sleep)
         self.states.adopt(providers, around)
+        self._offering = Offering(toolbox, tools or ToolSettings(), conversations)
         self._ports = Ports(
             upstream=self._upstream,
             recorder=recorder,
             conversations=conversations,
-            offering=Offering(toolbox, tools or ToolSettings(), conversations),
+            offering=self._offering,
             clock=clock,
             ids=ids,
             scrubber=Scrubber(secret for provider in providers for secret in provider.secrets),
@@ -304,7 +305,7 @@ class RequestBridge:
                     asked,
                     writer,
                     upstream=self._upstream,
-                    conversations=self._ports.conversations,
+                    offering=self._offering,
                     scrubber=self._ports.scrubber,
                     states=self.states,
                 )

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aibridge.adapted import checked, creates, owned
+from aibridge.adapted import checked, completed, counts, creates, followed, owned
 from aibridge.asking import Asking, ProviderStates, Question
 from aibridge.configured_models import answer_of_ours
 from aibridge.credentials import Scrubber
 from aibridge.errors import AnswerBroken, Header, KeysExhausted, Problem, Refused, UpstreamFailure, UpstreamStalled
+from aibridge.offers import Offering
 from aibridge.ports import ConversationStore, Identity, Purpose, Upstream, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import NOSNIFF, SANDBOX, client_headers
@@ -42,7 +43,7 @@ async def pass_through(
     writer: ReplyWriter,
     *,
     upstream: Upstream,
-    conversations: ConversationStore,
+    offering: Offering,
     scrubber: Scrubber,
     states: ProviderStates | None = None,
 ) -> None:
@@ -50,12 +51,15 @@ async def pass_through(
     if (own := answer_of_ours(asked.route)) is not None:
         await writer.answer(200, [(b"content-type", b"application/json"), NOSNIFF, SANDBOX], own)
         return
-    provider = asked.route.provider
+    provider, conversations = asked.route.provider, offering.conversations
     credential = choose_credential(provider, asked.identity.headers)
     if credential.kind == "centralized":
         await checked(asked.route, asked.body, asked.identity.actor, conversations)
+    route, body = await followed(asked.route, asked.identity.actor, conversations), asked.body
+    if counts(route):
+        body = await completed(route, body, asked.identity, offering)
     question = Question(
-        route=asked.route,
+        route=route,
         identity=asked.identity,
         method=asked.method,
         purpose=Purpose(provider.name),
@@ -64,7 +68,7 @@ async def pass_through(
     )
     asking = Asking(upstream, question, credential, states)
     try:
-        async with asking.turn(asked.body) as response:
+        async with asking.turn(body) as response:
             await _answer(asked, response, writer, asking.credential, conversations, scrubber)
     except UpstreamFailure as error:
         if writer.status is not None:

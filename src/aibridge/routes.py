@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aibridge.dialects.base import Dialect
@@ -32,6 +32,7 @@ _HOSTILE = re.compile(
     rb"[^\x21-\x7e]|[\\;]|//|/\.\.?(?=/|\Z)|%(?![0-9a-f]{2})|%(?:[01][0-9a-f]|2[5ef]|3b|5c|7f|[89a-f])", re.IGNORECASE
 )
 _PARTS = re.compile(rb"(?:/[A-Za-z0-9_.:@-]{1,256})+/?")
+_PART = re.compile(r"[A-Za-z0-9_.:@-]{1,256}")
 _HARMLESS_ESCAPE = re.compile(rb"%(?:3a|40)", re.IGNORECASE)
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e]*")  # visible ASCII but `#`
 _NOT_IN_A_PATH = re.compile(rb"[^A-Za-z0-9_.:@/~!$&'()*+,;=-]")
@@ -58,6 +59,14 @@ class Route:
     @property
     def bridged(self) -> bool:
         return self.rule.dialect is not None
+
+    def below(self, first: str) -> Route:
+        """The same with another first part below the path; itself where that is none that could be asked for."""
+        if not _PART.fullmatch(first) or first in (".", ".."):
+            return self
+        head = self.rule.upstream_path[:-1]
+        rest = self.upstream_url_path[len(head) + len(self.params[0]) :]
+        return replace(self, upstream_url_path=f"{head}{first}{rest}", params=(first, *self.params[1:]))
 
     @property
     def errors(self) -> Dialect:
