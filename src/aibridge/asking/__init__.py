@@ -6,9 +6,11 @@ The rule: nothing of an answer has gone to the client while a turn is still bein
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from aibridge.asking.attempts import Attempts
 from aibridge.asking.states import ProviderStates
@@ -22,9 +24,11 @@ from aibridge.routes import Route, upstream_url
 __all__ = ["Asking", "ProviderStates", "Question"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What all turns of one request have in common. `scope` is the request that passthrough tells the provider of."""
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What all turns of one request have in common. `scope` is the request that passthrough tells the provider of.
+
+    A struct, since each request makes one: it takes a tenth of a frozen dataclass's time.
+    """
 
     route: Route
     identity: Identity
@@ -32,7 +36,10 @@ class Question:
     purpose: Purpose
     streaming: bool = False  # a whole answer is written before its first byte
     body_was_encoded: bool = False
-    scope: Mapping[str, Any] | None = field(default=None, repr=False)
+    scope: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:  # a credential of the user's own may be in the scope
+        return f"Question({self.method} {self.route.template})"
 
 
 class Asking:
