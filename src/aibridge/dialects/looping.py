@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aibridge.dialects.base import Fact, Reply, Turn
+from aibridge.dialects.base import Reply, Turn
 from aibridge.dialects.turns import Hidden
 from aibridge.errors import Problem
 from aibridge.tools import ToolResult
@@ -32,12 +32,11 @@ class Turns(Protocol):
 class LoopedReply:
     """See `aibridge.dialects.turns.LoopingReply`."""
 
-    __slots__ = ("_turn", "_turns", "receive")
+    __slots__ = ("_turn", "_turns", "facts", "receive")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._turn = turns.begin()
-        self.receive = self._turn.receive  # straight to the turn: this is called for every chunk
+        self.next_turn()
 
     @property
     def finished(self) -> bool:
@@ -47,9 +46,6 @@ class LoopedReply:
     def response_id(self) -> str | None:
         return self._turns.response_id or self._turn.response_id
 
-    def facts(self) -> tuple[Fact, ...]:
-        return self._turn.facts()
-
     def end_turn(self) -> Turn:
         return self._turn.end_turn()
 
@@ -57,8 +53,9 @@ class LoopedReply:
         self._turns.answer(turn, results)
 
     def next_turn(self) -> None:
-        self._turn = self._turns.begin()
-        self.receive = self._turn.receive
+        self._turn = turn = self._turns.begin()
+        # Straight to the turn: these are called for every chunk.
+        self.receive, self.facts = turn.receive, turn.facts
 
     def hidden(self) -> Hidden | None:
         return self._turns.hidden()

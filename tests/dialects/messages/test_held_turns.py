@@ -51,6 +51,7 @@ class _Store:
         return request.recalling({name: held for name, held in found.items() if held})
 
 
+@st.composite
 def _exchange(draw: st.DrawFn, talk: _Talk, store: _Store, ids: Ids) -> None:
     """One request of the client's and its answer; what the provider receives is compared."""
     leaves = draw(st.integers(0, 4)) == 0
@@ -137,4 +138,4 @@ def test_the_provider_receives_what_a_client_that_saw_everything_would_have_sent
     ids, store, talk = Ids(), _Store(), _Talk(clients)
 
     for _ in range(data.draw(st.integers(2, 4), label="requests")):
-        data.draw(st.composite(_exchange)(talk, store, ids))
+        data.draw(_exchange(talk, store, ids))

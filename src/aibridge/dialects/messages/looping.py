@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aibridge.dialects.base import Fact, Turn
+from aibridge.dialects.base import Turn
 from aibridge.dialects.calls import is_ours
 from aibridge.dialects.messages.blocking import container_ids
 from aibridge.dialects.messages.content import ContentBlock, GrowingBlock
@@ -43,11 +43,12 @@ class LoopingReader:
         shown: int,
         first: bool,
     ) -> None:
-        self._ended = ended
+        self._take = ended
         self._usage = usage
         self._first = first
         self._offset = shown  # from an index of the turn's to the client's
         self._reader = MessagesReader(hiding=True)
+        self.ended, self.facts = self._reader.ended, self._reader.facts  # asked for every event
         self._blocks: list[GrowingBlock] = []
         self._open: dict[int, GrowingBlock] = {}
         self._calls = False
@@ -61,12 +62,6 @@ class LoopingReader:
     def response_id(self) -> str | None:
         return self._reader.response_id
 
-    def ended(self) -> bool:
-        return self._reader.ended()
-
-    def facts(self) -> tuple[Fact, ...]:
-        return self._reader.facts()
-
     def held(self) -> bytes:
         kept = b"".join(self._kept)
         self._kept.clear()
@@ -76,13 +71,14 @@ class LoopingReader:
         plain = _TEXT_DELTA(block)
         if plain is None or self._kept:
             return self._decoded(block)
-        index = int(plain[1])
+        written, piece = plain.groups()
+        index = int(written)
         growing = self._open.get(index)
         if growing is None:
-            return block if not self._offset else _at(block, plain.span(1), index + self._offset)
+            return _at(block, plain.span(1), index + self._offset) if self._offset else block
         if self._room > 0:
-            growing.text += plain[2]
-            self._room -= len(plain[2])
+            growing.text += piece
+            self._room -= len(piece)
         if growing.shown == index:
             return block
         return b"" if growing.shown is None else _at(block, plain.span(1), growing.shown)
@@ -103,7 +99,7 @@ class LoopingReader:
             usage=self._reader.usage,
             torn=torn,
         )
-        return self._ended(turn, said)
+        return self._take(turn, said)
 
     def _decoded(self, block: bytes) -> bytes:
         kind, event = self._reader.event(block)

@@ -6,6 +6,7 @@ The same tools and the same results give the same bytes each time.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,13 @@ from aibridge.wire.json_array import JsonArray
 
 # What the API takes as an image in base64 (https://docs.claude.com/en/docs/build-with-claude/vision).
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+
+class _Named(msgspec.Struct):
+    name: Any = None
+
+
+_NAMED = msgspec.json.Decoder(_Named)
 
 
 def definition(tool: Tool) -> bytes:
@@ -35,8 +43,7 @@ def offered(tools: bytes | None, toolset: Toolset) -> bytes | None:
 
 def names(tools: bytes | None) -> tuple[str, ...]:
     """The names of the tools in a list, hosted ones included."""
-    found = (text(mapping(decoded(bytes(one))).get("name")) for one in elements(tools))
-    return tuple(name for name in found if name)
+    return tuple(name for one in elements(tools) if (name := _name(one)))
 
 
 def result_block(call_id: str, result: ToolResult) -> bytes:
@@ -60,6 +67,13 @@ def user_message(blocks: Iterable[bytes]) -> bytes:
 
 def assistant_message(blocks: Iterable[bytes]) -> bytes:
     return b'{"role":"assistant","content":[' + b",".join(blocks) + b"]}"
+
+
+def _name(tool: msgspec.Raw) -> str:
+    try:
+        return text(_NAMED.decode(tool).name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return text(mapping(decoded(bytes(tool))).get("name"))
 
 
 def _part(part: Text | Image) -> dict[str, object] | None:
