@@ -18,7 +18,7 @@ from aibridge.credentials import Secret
 from aibridge.errors import UpstreamUnreachable
 from aibridge.ports import Proof, UpstreamRequest
 from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, FakeAws, fake_aws
-from tests.fakes.aws import Asked as AskedOfAws
+from tests.fakes.cloud_http import Asked as AskedOfAws
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio

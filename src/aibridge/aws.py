@@ -28,6 +28,7 @@ from botocore.session import Session
 from aibridge.credentials import Secret, masked
 from aibridge.errors import Header, UpstreamUnreachable
 from aibridge.ports import Proof, UpstreamRequest
+from aibridge.renewal import Renewal
 
 _LOG = logging.getLogger("aibridge")
 _SERVICE = "bedrock"
@@ -67,18 +68,18 @@ class AwsCredentials:
         self._role = {"RoleArn": role_arn, "ExternalId": external_id}
         self._static = None
         self._credentials: Credentials | None = None
-        self._frozen: ReadOnlyCredentials | None = None
-        self._loading: asyncio.Future[ReadOnlyCredentials] | None = None
+        self._renewal: Renewal[ReadOnlyCredentials] = Renewal(self._load, _tell)
         if access_key is not None and secret_key is not None:
             token = session_token.reveal() if session_token is not None else None
             self._static = Credentials(access_key, secret_key.reveal(), token)
             if role_arn is None:
                 self._credentials = self._static
-                self._frozen = self._static.get_frozen_credentials()
+                self._renewal.value = self._static.get_frozen_credentials()
 
     @property
     def hint(self) -> str:
-        return masked(self._frozen.access_key) if self._frozen is not None else "..."
+        frozen = self._renewal.value
+        return masked(frozen.access_key) if frozen is not None else "..."
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -103,17 +104,8 @@ class AwsCredentials:
 
     async def _current(self) -> ReadOnlyCredentials:
         """Credentials that hold. Raises: UpstreamUnreachable."""
-        if self._frozen is not None and not self._ends_within(None):
-            return self._frozen
-        loading = self._loading
-        if loading is None:
-            loading = asyncio.get_running_loop().run_in_executor(None, self._load)
-            loading.add_done_callback(self._loaded)
-            self._loading = loading
-        if self._frozen is not None and not self._ends_within(_LEAST_LEFT):
-            return self._frozen
         try:
-            return await asyncio.shield(loading)
+            return await self._renewal.current(due=self._ends_within(None), ended=self._ends_within(_LEAST_LEFT))
         except _FAULTS as error:
             raise UpstreamUnreachable(_in_words(error)) from None
 
@@ -144,18 +136,10 @@ class AwsCredentials:
         )
         return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
 
-    # -- in the loop -----------------------------------------------------------------------------------
 
-    def _loaded(self, loading: asyncio.Future[ReadOnlyCredentials]) -> None:
-        self._loading = None
-        if loading.cancelled():
-            return
-        error = loading.exception()
-        if error is None:
-            self._frozen = loading.result()
-        else:
-            # What AWS says names accounts and roles: for who runs the gateway, not for who uses it.
-            _LOG.warning("no AWS credentials", extra={"reason": (str(error) or _in_words(error))[:500]})
+def _tell(error: BaseException) -> None:
+    """What AWS says names accounts and roles: for who runs the gateway, not for who uses it."""
+    _LOG.warning("no AWS credentials", extra={"reason": (str(error) or _in_words(error))[:500]})
 
 
 class _NoneFound(LookupError):

@@ -6,9 +6,8 @@ What a signature covers is made again from the request that came, by botocore it
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,39 +17,13 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.fakes.cloud_http import Answer, Asked, read_request, write_answer
+
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 REGION = "us-west-2"
 _SCOPE = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), "
 )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request as it came over the socket. `signed` are the names that its signature covers; None: it has none."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    access_key: str | None = None
-    signed: frozenset[str] = frozenset()
-    valid: bool = False
-
-    @property
-    def json(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.body)
-        return found
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`pieces` are written one by one; an event holds the writer. `cut`: the connection breaks after them."""
-
-    pieces: Sequence[bytes | asyncio.Event]
-    status: int = 200
-    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
-    cut: bool = False
 
 
 @dataclass
@@ -68,9 +41,9 @@ class FakeAws:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (asked := await _read(reader)) is not None:
+            while (asked := await read_request(reader)) is not None:
                 answer = await self._role(asked) if asked.target == "/" else self._bedrock(asked)
-                if not await _write(writer, answer):
+                if not await write_answer(writer, answer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -144,35 +117,3 @@ async def fake_aws() -> AsyncIterator[FakeAws]:
         server.close()
         if aws.gate is not None:
             aws.gate.set()
-
-
-async def _read(reader: asyncio.StreamReader) -> Asked | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    method, target, _ = first.split(" ")
-    return Asked(method, target, headers, body)
-
-
-async def _write(writer: asyncio.StreamWriter, answer: Answer) -> bool:
-    """False: the connection is to be closed."""
-    writer.write(f"HTTP/1.1 {answer.status} X\r\n".encode())
-    for name, value in (*answer.headers, (b"transfer-encoding", b"chunked")):
-        writer.write(name + b": " + value + b"\r\n")
-    writer.write(b"\r\n")
-    for piece in answer.pieces:
-        if isinstance(piece, asyncio.Event):
-            await writer.drain()
-            await piece.wait()
-        elif piece:
-            writer.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
-            await writer.drain()
-    if answer.cut:
-        return False
-    writer.write(b"0\r\n\r\n")
-    await writer.drain()
-    return True

@@ -128,7 +128,7 @@ async def test_the_gateway_sends_what_the_sdks_own_client_for_azure_sends(tmp_pa
     ("text", "told"),
     [
         ('type = "anthropic"\n[providers.azure]', "azure is for providers of the type openai"),
-        ('type = "anthropic"\n[providers.azure]\n[providers.bedrock]', "azure: cannot be beside bedrock"),
+        ('type = "anthropic"\n[providers.azure]\n[providers.bedrock]', "azure: must not be set beside bedrock"),
         ('type = "openai"\n[providers.azure]', "base_url is required: the endpoint of the resource at Azure"),
         ('type = "openai"\nbase_url = "https://x"\n[providers.azure]\napi_version = "9"', "api_version of provider"),
     ],

@@ -23,8 +23,9 @@ from aibridge.providers.bedrock import bedrock
 from aibridge.server.http.serving import HttpServer, running
 from aibridge.server.http.sockets import bind
 from tests.exchanges import MESSAGES
-from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, Answer, FakeAws, fake_aws
+from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, FakeAws, fake_aws
 from tests.fakes.bedrock import EVENT_STREAM, REQUEST_ID, chunks, exception
+from tests.fakes.cloud_http import Answer
 from tests.house.in_process import ADA, Keyring
 from tests.waiting import until
 

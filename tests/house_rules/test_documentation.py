@@ -91,7 +91,7 @@ def test_the_documented_default_is_the_default(name: str, model: type[BaseModel]
 
 def test_the_settings_of_optional_tables_are_named() -> None:
     text = page("docs/reference/configuration.md")
-    for table in ("azure", "bedrock", "circuit_breaker"):
+    for table in ("azure", "bedrock", "vertex", "circuit_breaker"):
         row = next(line for line in text.splitlines() if line.startswith(f"| `providers.{table}`"))
         providers = next(part for part in get_args(Settings.model_fields["providers"].annotation) if is_table(part))
         model = next(part for part in get_args(providers.model_fields[table].annotation) if is_table(part))

@@ -12,10 +12,10 @@ from aibridge.breaker import BreakerSettings
 from aibridge.credentials import Secret
 from aibridge.providers import FACTORIES, Provider, azure
 from aibridge.server.config import Configuration, ProviderTable, Wrong
-from aibridge.server.config.schema import Bedrock
 from aibridge.server.config.values import Unresolved, resolved
 from aibridge.server.configured_bedrock import configured_bedrock
 from aibridge.server.configured_links import configured_link
+from aibridge.server.configured_vertex import configured_vertex
 
 _TAKEN_OVER = (
     "max_retries",
@@ -41,10 +41,8 @@ def _provider(configuration: Configuration, index: int, environ: Mapping[str, st
     table = configuration.settings.providers[index]
     settings: dict[str, Any] = {name: getattr(table, name) for name in _TAKEN_OVER}
     settings["circuit_breaker"] = _breaker(table)
-    if table.bedrock is not None:
-        if table.azure is not None:
-            raise Wrong(f"{configuration.place(('providers', index, 'azure'))}: cannot be beside bedrock")
-        provider = _on_bedrock(configuration, index, table, table.bedrock, settings, environ)
+    if table.bedrock is not None or table.vertex is not None:
+        provider = _on_platform(configuration, index, table, settings, environ)
     else:
         provider = _with_keys(configuration, index, table, settings, environ)
     if not table.enabled:  # what is switched off may lack its files, too
@@ -67,19 +65,19 @@ def _with_keys(
         raise Wrong(f"{configuration.place(('providers', index))}: {error}") from None
 
 
-def _on_bedrock(
-    configuration: Configuration,
-    index: int,
-    table: ProviderTable,
-    bedrock: Bedrock,
-    settings: dict[str, Any],
-    environ: Mapping[str, str],
+def _on_platform(
+    configuration: Configuration, index: int, table: ProviderTable, settings: dict[str, Any], environ: Mapping[str, str]
 ) -> Provider:
+    name, base = table.instance, configuration.base
     asked_for = configuration.sources.get(("providers", index, "type")) != "default"
+    platform = "bedrock" if table.bedrock is not None else "vertex"
     try:
-        return configured_bedrock(bedrock, table.instance, settings, environ, configuration.base, asked_for=asked_for)
+        if table.bedrock is not None:
+            return configured_bedrock(table.bedrock, name, settings, environ, base, asked_for=asked_for)
+        assert table.vertex is not None
+        return configured_vertex(table.vertex, name, settings, environ, base)
     except ValueError as error:
-        raise Wrong(f"{configuration.place(('providers', index, 'bedrock'))}: {error}") from None
+        raise Wrong(f"{configuration.place(('providers', index, platform))}: {error}") from None
 
 
 def _azure(table: ProviderTable, **settings: Any) -> Provider:

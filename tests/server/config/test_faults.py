@@ -44,7 +44,7 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
         ('[database]\nurl = "sqlite:///:memory:"', "FILE: database.url: must be sqlite:///PATH"),
         (
             '[[providers]]\ntype = "openai"\nbedrock = {}',
-            "FILE: providers[0].bedrock: only a provider of type anthropic can be on Bedrock",
+            "FILE: providers[0].bedrock: only a provider of type anthropic can be on this",
         ),
         (ANTHROPIC + 'keys = ["a"]\nbedrock = {}', "FILE: providers[0].keys: must not be set beside bedrock"),
         (

@@ -96,6 +96,16 @@ class Azure(Table):
     deployments: dict[str, str] = {}
 
 
+class Vertex(Table):
+    project: str | None = None
+    region: str | None = None
+    credentials_file: str | None = None
+    model: str | None = None
+    small_fast_model: str | None = None
+    models: dict[str, str] = {}
+    base_url: str | None = None
+
+
 class CircuitBreaker(Table):
     enabled: bool = False
     failure_threshold: int = Field(default=5, ge=1)
@@ -127,6 +137,7 @@ class ProviderTable(Table):
     max_connections: int = Field(default=0, ge=0)
     bedrock: Bedrock | None = None
     azure: Azure | None = None
+    vertex: Vertex | None = None
     circuit_breaker: CircuitBreaker | None = None
 
     @property

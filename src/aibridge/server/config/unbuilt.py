@@ -40,18 +40,22 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
             # A key of ours, or a provider's, is nothing that another server may see.
             yield ("mcp_servers", index, "auth"), 'must not be "caller" without the auth mode "oidc"'
     for index, provider in enumerate(settings.providers):
-        if provider.bedrock is not None:
-            yield from _beside_bedrock(index, provider)
+        yield from _beside_platforms(index, provider)
 
 
-def _beside_bedrock(index: int, provider: ProviderTable) -> Iterator[tuple[At, str]]:
-    """What a provider on Bedrock has elsewhere, or not at all."""
-    if provider.type != "anthropic":
-        yield ("providers", index, "bedrock"), "only a provider of type anthropic can be on Bedrock"
-    if provider.keys:
-        yield ("providers", index, "keys"), "must not be set beside bedrock, which has AWS credentials instead"
-    if provider.base_url is not None:
-        yield ("providers", index, "base_url"), "must not be set beside bedrock; set bedrock.base_url"
+def _beside_platforms(index: int, provider: ProviderTable) -> Iterator[tuple[At, str]]:
+    """What a provider on a cloud has elsewhere, or not at all."""
+    platforms = {"bedrock": provider.bedrock, "vertex": provider.vertex, "azure": provider.azure}
+    named = [name for name, table in platforms.items() if table is not None]
+    if len(named) > 1:
+        yield ("providers", index, named[1]), f"must not be set beside {named[0]}; write a second provider"
+    for name in (each for each in named if each != "azure"):  # which has keys, and a base_url
+        if provider.type != "anthropic":
+            yield ("providers", index, name), "only a provider of type anthropic can be on this platform"
+        if provider.keys:
+            yield ("providers", index, "keys"), f"must not be set beside {name}, which has credentials of its own"
+        if provider.base_url is not None:
+            yield ("providers", index, "base_url"), f"must not be set beside {name}; set {name}.base_url"
 
 
 def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -> Iterator[str]:
