@@ -128,7 +128,9 @@ class StreamedReply:
     def fail(self, problem: Problem) -> bytes:
         # Whole events that were kept back in case that they are the last: the error is now. A terminal event is
         # not given out with an error, nor is one without its empty line, which the error would become a part of.
-        kept_back = b"" if self.finished else self._kept_back
+        # Nor is the end of a turn that was not to be the last one.
+        ended = self.finished or (self._turn is not None and self._turn.calls)
+        kept_back = b"" if ended else self._kept_back
         self._kept_back, self._withheld = b"", []
         # An event of which the client has the beginning must end, or the error would be part of it.
         torn = self._splitter.torn and self._passes_unread

@@ -20,10 +20,12 @@ _ON = {"role": "user", "content": "Go on."}
 _LONG = "This is an answer that is long enough to be given in one conversation only, by all that is likely."
 
 
-def _hidden(scripts: Sequence[Script], history: Sequence[Any] = (_HI,), *, number: int = -1) -> Hidden:
+def _hidden(
+    scripts: Sequence[Script], history: Sequence[Any] = (_HI,), *, number: int = -1, stream: bool = True, **more: Any
+) -> Hidden:
     """What is held of a reply: at its end, or as it was after an earlier turn."""
-    body = json.dumps({"model": "m-1", "stream": True, "messages": list(history)}).encode()
-    return run(parsed(body).offering(TOOLSET), scripts, stream=True).hidden[number]
+    body = json.dumps({"model": "m-1", "stream": stream, "messages": list(history), **more}).encode()
+    return run(parsed(body).offering(TOOLSET), scripts, stream=stream).hidden[number]
 
 
 def _recalled(history: Sequence[Any], *hidden: Hidden) -> list[dict[str, Any]]:
@@ -89,6 +91,29 @@ def test_another_answer_to_the_same_question_is_not_the_one_that_broke_off() -> 
 
     assert _recalled(history, broken) == history
     assert _recalled(history, _hidden(_TWO), broken) == history
+
+
+def test_text_that_the_client_did_not_get_is_not_looked_for() -> None:
+    """A whole answer in JSON has the last turn's text alone."""
+    wanted: Any = {"response_format": {"type": "json_object"}}
+    for scripts, seen in ((_TWO, _said("Two.")), ([*_TWO[:1], *_MIXED], _said("One.", _READ, _LIST))):
+        hidden = _hidden(scripts, stream=False, **wanted)
+
+        assert _recalled([_HI, seen], hidden)[:4] == [_HI, *_TURN, scripts[-1].message()]
+
+
+def test_reasoning_of_hidden_turns_comes_with_them() -> None:
+    scripts = [Script("r-0", (), ("I look. ",), (_LOOK,), "tool_calls"), Script("r-1", ("Done.",), ("I know.",))]
+    hidden_turn = [scripts[0].message(), _result(_LOOK)]
+    streamed = {**_said("Done."), "reasoning_content": "I look. I know."}
+    begun = {**_said("Do"), "reasoning_content": "I look. I kn"}
+    alone = {**_said("Do"), "reasoning_content": "I look. "}
+
+    assert _recalled([_HI, streamed], _hidden(scripts)) == [_HI, *hidden_turn, scripts[1].message()]
+    assert _recalled([_HI, begun], _hidden(scripts))[3] == {**_said("Do"), "reasoning_content": "I kn"}
+    assert _recalled([_HI, alone], _hidden(scripts))[3] == _said("Do")
+    whole = _recalled([_HI, scripts[1].message()], _hidden(scripts, stream=False))
+    assert whole == [_HI, *hidden_turn, scripts[1].message()]
 
 
 # -- replies that look alike -------------------------------------------------------------------------

@@ -10,8 +10,10 @@ import openai
 import pytest
 
 from aibridge.dialects.base import StoredIds, TokenUsage, Turn
+from aibridge.dialects.chat_completions.streamed_turn import MAX_TURN
 from aibridge.errors import Problem
 from aibridge.tools import Image, Text, ToolResult
+from aibridge.wire.sse import MAX_EVENT
 from tests.dialects.chat_completions.turns import TOOLSET, Call, Script, chunks_in, parsed, results_of, run
 
 _DONE = b"data: [DONE]\n\n"
@@ -92,6 +94,49 @@ def test_a_whole_turn_in_one_chunk_as_gemini_sends_it() -> None:
     }
     reply.next_turn()
     assert _deltas(reply.receive(_chunk({"role": "assistant", "content": "So."}))) == [{"content": "\n\nSo."}]
+
+
+def test_what_we_do_not_know_is_said_again_as_it_came() -> None:
+    reply = _reply()
+    thought = {"type": "reasoning.text", "index": 0, "format": "v1", "id": "t"}
+    call = {
+        "index": 0,
+        "id": "c1",
+        "function": {"name": "bmcp_demo_look", "arguments": "", "strict": True},
+        "mark": "m",
+    }
+    deltas = [
+        {"role": "assistant", "content": "", "refusal": None, "reasoning_opaque": "abc", "score": 1},
+        {"role": "assistant", "reasoning_details": [{**thought, "text": "I "}], "score": 2},
+        {"reasoning_details": [{**thought, "text": "see", "signature": "s"}, {"index": 1, "type": "x"}, {"data": 1}]},
+        {"tool_calls": [call]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}], "notes": ["a"]},
+        {"notes": ["b"], "empty": []},
+    ]
+    for delta in deltas:
+        reply.receive(_chunk(delta))
+    reply.receive(_chunk({}, "tool_calls") + _DONE)
+
+    assert json.loads(_answer(reply).said) == {
+        "role": "assistant",
+        "content": None,
+        "reasoning_opaque": "abc",
+        "score": 2,
+        "reasoning_details": [
+            {**thought, "text": "I see", "signature": "s"},
+            {"index": 1, "type": "x"},
+            {"data": 1},
+        ],
+        "notes": ["a", "b"],
+        "tool_calls": [
+            {
+                "mark": "m",
+                "id": "c1",
+                "type": "function",
+                "function": {"name": "bmcp_demo_look", "arguments": "{}", "strict": True},
+            }
+        ],
+    }
 
 
 def test_a_name_that_comes_in_pieces_is_waited_for() -> None:
@@ -284,6 +329,39 @@ def test_a_provider_that_fails_in_a_later_turn_says_so_itself() -> None:
 
     assert (turn.outcome, turn.error_message) == ("failed", "overloaded")
     assert out + reply.finish() == error
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_error_between_two_turns_follows_no_end(done: bool) -> None:
+    reply = _reply()
+    out = reply.receive(b"".join(Script("r-0", ("One.",), calls=(_LOOK,), finish="tool_calls").stream(done=done)))
+    _answer(reply)
+    told = reply.fail(Problem(504, "the tools took too long"))
+
+    assert [delta.get("content") for delta in _deltas(out)] == ["", "One."]
+    assert json.loads(told[6:])["error"]["message"] == "the tools took too long"
+
+
+def test_a_turn_that_is_too_large_to_be_said_again_is_not_followed_by_another() -> None:
+    reply = _reply()
+    half = MAX_EVENT - 1024
+    reply.receive(_calls(_piece(0, "c1", "bmcp_demo_look", "{}")))
+    for _ in range(MAX_TURN // half + 1):
+        assert len(reply.receive(_chunk({"content": "a" * half}))) > half
+    reply.receive(_chunk({}, "tool_calls") + _DONE)
+    turn = reply.end_turn()
+
+    assert len(turn.calls) == 1
+    assert not turn.runnable
+    assert reply.finish() == _chunk({}, "stop") + _DONE
+
+
+def test_an_event_that_is_too_large_to_be_read_cuts_the_turn() -> None:
+    """It may be a call of ours."""
+    reply = _reply()
+
+    assert reply.receive(_chunk({"content": "a" * MAX_EVENT})) == b""
+    assert reply.end_turn().outcome == "cut"
 
 
 def test_every_turns_stored_id_is_told() -> None:

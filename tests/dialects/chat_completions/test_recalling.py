@@ -198,6 +198,49 @@ def test_what_the_provider_had_stays_byte_for_byte_where_it_was(
         seen = [*seen, *client.resent(message), *_answers(scripts, number, talks=True)]
 
 
+@settings(max_examples=60)
+@given(_conversations(), st.sampled_from(_HABITS), st.data())
+def test_a_history_of_replies_that_were_seen_in_part_is_whole_with_what_is_put_back(
+    conversation: list[list[Script]], habit: str, data: st.DataObject
+) -> None:
+    """Whatever a client saw of its replies when it hung up: nothing of that is lost or said twice."""
+    client, held = _Client(habit), _Held()
+    seen: list[dict[str, Any]] = [_QUESTION]
+    for number, scripts in enumerate(conversation):
+        exchange = _ask(seen, scripts, held, stream=True)
+        events = [event + b"\n\n" for event in exchange.client.split(b"\n\n") if event]
+        part = data.draw(st.integers(1, len(events)), label="events that the client saw")
+        message = seen_by_sdk(b"".join(events[:part]), stream=True)["choices"][0]["message"]
+        if part < len(events):
+            message.pop("tool_calls", None)  # no client calls before the end
+        results = _answers(scripts, number, talks=True) if message.get("tool_calls") else []
+        seen = [*seen, *client.resent(message), *(results or [{"role": "user", "content": f"Go on ({number})."}])]
+    last = _ask(seen, [Script("end-0", text=("Done.",))], held, stream=True).messages[0]
+
+    asked: list[str] = []
+    for one in last:
+        if one["role"] == "tool":
+            assert one["tool_call_id"] in asked
+            asked.remove(one["tool_call_id"])
+        else:
+            assert asked == []
+        asked += [call["id"] for call in one.get("tool_calls") or ()]
+    assert asked == []
+    clients = [one for one in last if not (one["role"] == "tool" and one["content"].startswith(("bmcp_", "Error")))]
+    assert _words(clients) == _words(seen)
+
+
+def _words(messages: Sequence[dict[str, Any]]) -> list[str]:
+    """What the two sides said, by turns."""
+    said: list[tuple[str, str]] = []
+    for one in _normal(messages, exact=False, reasoning=False):
+        if said and said[-1][0] == one["role"]:
+            said[-1] = (one["role"], said[-1][1] + one["said"])
+        elif one["said"]:
+            said.append((one["role"], one["said"]))
+    return [words for _, words in said]
+
+
 def _elements(body: bytes) -> list[bytes]:
     """The messages of a body as they are written."""
     messages = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["messages"]

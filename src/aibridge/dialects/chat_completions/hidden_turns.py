@@ -46,7 +46,6 @@ class HiddenTurns(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[SeenCall, ...]
     complete: bool  # the last turn came to its end
     last_seen: bool  # the last turn is one that the client saw; else the reply broke off behind a hidden one
-    streamed: bool  # the client got the reasoning of all turns, and the like, as one
     others: msgspec.Raw  # the other members of the last turn's message; null where that was not seen
     steps: tuple[Step, ...]
 

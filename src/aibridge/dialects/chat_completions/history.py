@@ -90,7 +90,7 @@ def _placed(raws: Sequence[bytes], reply: Standing, held: HiddenTurns, *, whole:
     for number, message in enumerate(reply.messages):
         length = len(said_in(message.content))
         changes = _without_text(messages[number], message, min(cut, length)) if cut else {}
-        changes |= _own_others(messages[number], before, held, whole=whole) if held.streamed else {}
+        changes |= _own_others(messages[number], before, held, whole=whole)
         messages[number] = changed(messages[number], changes)
         cut -= min(cut, length)
     if before and not (len(messages) == 1 and whole and held.last_seen) and _says_nothing(messages[0]):
@@ -147,7 +147,8 @@ def _own_others(raw: bytes, before: Sequence[Step], held: HiddenTurns, *, whole:
         if name not in found:
             continue
         if whole and own is not None:
-            changes[name] = own.raw(name)
+            if decoded(own.raw(name)) != decoded(found.raw(name)):
+                changes[name] = own.raw(name)
         elif isinstance(value, str) and (has := text(decoded(found.raw(name)))).startswith(value):
             changes[name] = msgspec.json.encode(has[len(value) :]) if has != value else None
     return changes

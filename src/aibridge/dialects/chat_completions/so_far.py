@@ -42,7 +42,6 @@ class ReplySoFar:
         "_seen",
         "_separator",
         "_steps",
-        "_streamed",
         "frame",
         "response_id",
         "text",
@@ -56,7 +55,6 @@ class ReplySoFar:
         self.response_id: str | None = None  # the first turn's
         self._after = after  # what the reply answers to (see `hidden_turns`)
         self._separator = "" if is_json else SEPARATOR
-        self._streamed = streamed
         self._last_text_only = is_json and not streamed
         self._complete = False
         self._begins = 0  # where the last turn's text begins
@@ -143,7 +141,6 @@ class ReplySoFar:
             calls=self._seen,
             complete=self._complete,
             last_seen=bool(self._last_message),
-            streamed=self._streamed,
             others=msgspec.Raw(others_in(self._last_message) if self._last_message else b"null"),
             steps=tuple(self._steps),
         )
