@@ -110,6 +110,29 @@ async def test_a_list_that_is_known_is_served_while_it_is_read_again() -> None:
     assert names(after) == ["new", "read", "write"]
 
 
+@pytest.mark.parametrize("answer", [Response("no", 503), Response("gone", 404)], ids=["down", "forgotten"])
+async def test_a_list_that_cannot_be_read_again_stays_and_is_read_as_soon_as_it_can_be(answer: Response) -> None:
+    clock, wiki = FakeClock(), Wiki()
+    async with serving(wiki, "sessions") as url, McpToolbox([at(url)], clock=clock, idle=10_000.0) as toolbox:
+        before = await toolbox.tools(ALICE)
+        wiki.tools.append(tool("new"))
+        wiki.before = lambda request: answer if is_post(request) else None
+        clock.passed += 301
+        during = await toolbox.tools(ALICE)
+        await until(lambda: not toolbox._tasks)
+        wiki.before = None
+        clock.passed += 2
+        still = await toolbox.tools(ALICE)
+        await until(lambda: len(toolbox.status()[0].tools) == 3)
+        after = await toolbox.tools(ALICE)
+        (status,) = toolbox.status()
+
+    assert before is during
+    assert before is still
+    assert names(after) == ["new", "read", "write"]
+    assert status.last_error == ("the server answered 503" if answer.status_code == 503 else None)
+
+
 async def test_leaving_the_toolbox_does_not_wait_for_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aibridge.mcp.toolbox._CLOSING", 0.1)
     silent = Wiki()
@@ -271,6 +294,26 @@ async def test_a_result_of_fifty_megabytes_is_not_read_and_the_session_goes_on(f
     assert flood.given < 20 * 1024 * 1024
     assert said(small) == ["read cats"]
     assert status.last_error is None
+
+
+async def test_a_result_that_is_too_large_for_the_older_transport_ends_its_session_and_the_next_call_has_another() -> (
+    None
+):
+    wiki = Wiki()
+
+    async def megabytes(_: dict[str, Any]) -> types.CallToolResult:
+        return text("x" * 2 * 1024 * 1024)
+
+    wiki.answers["write"] = megabytes
+    async with serving(wiki, "sse") as url, McpToolbox([at(url)], chance=lambda: 0.0) as toolbox:
+        read, write = (await toolbox.tools(ALICE)).tools
+        async with asyncio.timeout(5):
+            huge = await toolbox.call(ALICE, write, call(write.id))
+        await until(lambda: not toolbox._tasks)
+        small = await toolbox.call(ALICE, read, call(read.id))
+
+    assert huge.error == "the connection ended"
+    assert said(small) == ["read cats"]
 
 
 # -- gone ----------------------------------------------------------------------------------------------

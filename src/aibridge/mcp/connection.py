@@ -23,7 +23,7 @@ from aibridge.mcp.authorization import Authorization
 from aibridge.mcp.offers import MOST_TOOLS, Unlistable
 from aibridge.mcp.servers import McpServer
 from aibridge.mcp.transports import Kind, Way, client_for, kinds_of
-from aibridge.mcp.troubles import Unavailable, unavailable
+from aibridge.mcp.troubles import Unavailable, ended, unavailable
 
 _OPENING = 30.0  # seconds until the list is there
 _MOST_PAGES = 100
@@ -74,12 +74,14 @@ class Connection:
         self._way = Way(authorization, self.refresh, self.close, self._request_failed, complaints)
         self._wake = asyncio.Event()
         self._closing = False
-        self._changed = False
+        self.outdated = False
+        """Whether the list is to be read again, and was not."""
         self._statuses: list[tuple[int, str]] = []
         self.settled = asyncio.Event()
         """Set once it is open, or will never be."""
         self.client: Client | None = None
         """While it is open."""
+        self.was_open = False
         self.why: Unavailable | None = None
         """Why it is not, or no longer, open; None: it was closed on purpose."""
         self.used = monotonic()
@@ -92,7 +94,7 @@ class Connection:
 
     def refresh(self) -> None:
         """Reads the list again, soon."""
-        self._changed = True
+        self.outdated = True
         self._wake.set()
 
     def close(self) -> None:
@@ -115,6 +117,7 @@ class Connection:
                     await self._list(client, reached)
                 if not self._closing:
                     self.client = client
+                self.was_open = True
                 self.settled.set()
                 async with asyncio.TaskGroup() as group:
                     following = group.create_task(self._follow(client))
@@ -146,8 +149,20 @@ class Connection:
         return bool(self._statuses) and all(code == answers.BAD_STATUS for code, _ in self._statuses)
 
     async def _list(self, client: Client, reached: Reached) -> None:
-        self._changed = False
-        await self._read(reached, await listed(client))
+        self.outdated = False  # what changes from here on is read the next time
+        try:
+            await self._read(reached, await listed(client))
+        except BaseException:
+            self.outdated = True
+            raise
+
+    async def _list_again(self, client: Client, reached: Reached) -> None:
+        try:
+            await self._list(client, reached)
+        except MCPError as error:
+            if error.code != answers.SESSION_GONE and not ended(error):
+                raise
+            self.close()  # the server has forgotten us, which is no failure: the next request connects anew
 
     async def _tend(self, client: Client, reached: Reached) -> None:
         while not self._closing:
@@ -160,8 +175,8 @@ class Connection:
             except TimeoutError:
                 continue
             self._wake.clear()
-            if self._changed and not self._closing:
-                await self._list(client, reached)
+            if self.outdated and not self._closing:
+                await self._list_again(client, reached)
         self.client = None
 
     async def _follow(self, client: Client) -> None:

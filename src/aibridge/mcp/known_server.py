@@ -65,8 +65,12 @@ class KnownServer:
         self._is_up(up=True)
         return self._offer
 
+    def broke(self, why: Unavailable) -> None:
+        """An open connection ended by itself. Whether the server is down, the next attempt will say."""
+        self._error = (str(why), self._clock.now())
+
     def failed(self, why: Unavailable) -> None:
-        """A connection could not be made, or broke."""
+        """A connection could not be made."""
         self._error = (str(why), self._clock.now())
         if why.personal:
             self.outage.worked()  # it is there

@@ -6,6 +6,7 @@ The rule: a list that is known is served, whatever the connection does; only cal
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TextIO
 
@@ -66,7 +67,7 @@ class Session:
         self._idle = idle
         self._complaints = complaints
         self._connection: Connection | None = None
-        self._read_at = 0.0
+        self._read_at = -math.inf
 
     @property
     def connected(self) -> bool:
@@ -127,7 +128,11 @@ class Session:
             connection.settled.set()
             if self._connection is connection:
                 self._connection = None
-            if connection.why is not None:
+            if connection.outdated:
+                self._read_at = -math.inf
+            if connection.why is not None and connection.was_open:
+                self.known.broke(connection.why)
+            elif connection.why is not None:
                 self.known.failed(connection.why)
                 self._own_outage.failed()
 
