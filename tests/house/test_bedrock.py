@@ -201,9 +201,10 @@ async def test_the_partner_is_named_to_bedrock_and_to_nobody_else() -> None:
     assert elsewhere == headers["user-agent"]
 
 
-async def test_a_credential_of_the_callers_own_is_refused() -> None:
+@pytest.mark.parametrize("own", [{"x-api-key": "sk-of-my-own-0123456789"}, {"authorization": "Bearer my-own-012"}])
+async def test_a_credential_of_the_callers_own_is_refused(own: dict[str, str]) -> None:
     async with opened() as house, httpx2.AsyncClient() as client:
-        headers = {"x-aibridge-token": ADA, "x-api-key": "sk-of-my-own-0123456789"}
+        headers = {"x-aibridge-token": ADA, **own}
         answer = await client.post(f"{house.url}/bedrock/v1/messages", json=QUESTION, headers=headers)
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")

@@ -154,6 +154,16 @@ async def test_an_error_is_anthropics(tmp_path: Path, stream: bool, status: int,
     assert (house.end.state, house.end.error_type) == ("upstream_error", named)
 
 
+@pytest.mark.parametrize("own", [{"x-api-key": "sk-of-my-own-0123456789"}, {"authorization": "Bearer my-own-012"}])
+async def test_a_credential_of_the_callers_own_is_refused(tmp_path: Path, own: dict[str, str]) -> None:
+    async with opened(tmp_path) as house, httpx2.AsyncClient() as plain:
+        headers = {"x-aibridge-token": ADA, **own}
+        answer = await plain.post(f"{house.url}/vertex/v1/messages", json=QUESTION, headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
+    assert house.google.asked == []
+
+
 async def test_no_token_is_a_502_and_leaves_a_record(tmp_path: Path) -> None:
     async with opened(tmp_path) as house:
         house.google.refuses = True

@@ -71,6 +71,7 @@ def bedrock(
         base_url=address,
         rules=RULES,
         errors=MESSAGES,
+        key_header=b"x-api-key",  # where a caller's own, which is refused, would be
         attributed=False,
         platform=Platform(
             name="bedrock",

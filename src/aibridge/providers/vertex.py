@@ -86,6 +86,7 @@ def vertex(
         base_url=address,
         rules=RULES,
         errors=MESSAGES,
+        key_header=b"x-api-key",  # where a caller's own, which is refused, would be
         platform=Platform(
             name="vertex",
             credentials=credentials,
