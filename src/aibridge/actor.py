@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 _SCOPE_KEY = "aibridge.actor"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """A person or service, as the host knows it.
 
     `id` is the stable identifier that records are filed under. `metadata` is what else the host wants on
@@ -21,7 +21,7 @@ class Actor:
     username: str | None = None
     email: str | None = None
     groups: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def described(self) -> dict[str, str]:
         """The metadata that goes on a record: the host's own plus username and e-mail."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from aibridge import client_apps
 from aibridge.attribution import identifier
@@ -14,15 +15,18 @@ from aibridge.records import InterceptionRecord
 from aibridge.routes import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What an interception is made of."""
 
     route: Route
     dialect: Dialect
     identity: Identity
-    body: bytes = field(repr=False)
+    body: bytes
     body_was_encoded: bool = False
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"Asked(route={self.route!r}, dialect={self.dialect!r}, identity={self.identity!r}, body_was_encoded={self.body_was_encoded!r})"
 
 
 def attributed(request: Request, asked: Asked, key: bytes) -> tuple[Request, str | None]:

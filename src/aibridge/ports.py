@@ -13,6 +13,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol
 
+import msgspec
+
 from aibridge.actor import Actor
 from aibridge.dialects.base import DialectName
 from aibridge.dialects.turns import Anchor, Hidden
@@ -47,8 +49,7 @@ class Ids(Protocol):
         """A new UUIDv7 as lower-case text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who asks, and the request without the credentials of ours that said so.
 
     `headers` are the client's raw header pairs and `query` its raw query string, both without every value
@@ -57,9 +58,13 @@ class Identity:
     """
 
     actor: Actor
-    headers: Sequence[Header] = field(repr=False)  # a credential of the user's own may be in them
-    query: bytes = field(repr=False)
+    headers: Sequence[Header]  # a credential of the user's own may be in them
+    query: bytes
     credential_id: str | None = None
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"Identity(actor={self.actor!r}, credential_id={self.credential_id!r})"
 
 
 class Authenticator(Protocol):
@@ -235,8 +240,7 @@ class Pins(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(msgspec.Struct, frozen=True):
     """What a request to a provider is for, for those who watch the way out. Passthrough knows no model and no id."""
 
     provider_name: str
@@ -246,20 +250,24 @@ class Purpose:
     """How often the same was asked before: with another key, or again after a failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """One request to a provider, ready to be sent: nothing is added to it but framing and Host."""
 
     method: str
     url: str  # already quoted; sent as it is
-    headers: Sequence[Header] = field(repr=False)  # the provider's key is in them
-    body: bytes = field(repr=False)
+    headers: Sequence[Header]  # the provider's key is in them
+    body: bytes
     purpose: Purpose | None = None  # not sent
     link: Link | None = None  # how the provider is reached; None: straight
 
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return (
+            f"UpstreamRequest(method={self.method!r}, url={self.url!r}, purpose={self.purpose!r}, link={self.link!r})"
+        )
 
-@dataclass(frozen=True, slots=True)
-class UpstreamTimeouts:
+
+class UpstreamTimeouts(msgspec.Struct, frozen=True):
     """Deadlines for one request, in seconds."""
 
     connect: float

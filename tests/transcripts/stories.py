@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _STREAMS = frozenset({"upstream stream", "client"})
 _NAMES = frozenset(
     {"request", "upstream request", "upstream stream", "upstream body", "client", "facts", "turn", "read"}
 )
-_FACTS: Mapping[str, Callable[..., Fact]] = {
+_FACTS: Mapping[str, type[Fact]] = {
     "TokenUsage": TokenUsage,
     "ToolUse": ToolUse,
     "Thought": Thought,
@@ -147,7 +147,7 @@ def _without_last_newline(content: str) -> str:
 def _fact(line: str) -> Fact:
     values = json.loads(line)
     kind = _FACTS[values.pop("fact")]
-    if "response_id" in (field.name for field in fields(kind)):  # type: ignore[arg-type]  # each kind is a dataclass
+    if "response_id" in kind.__struct_fields__:
         values.setdefault("response_id", None)
     if kind is StoredIds:
         values["ids"] = tuple(values["ids"])

@@ -2,10 +2,10 @@
 
 import os
 import ssl
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from aibridge.errors import UpstreamUnreachable
 from aibridge.link import Link, Proxy

@@ -1,9 +1,9 @@
 """How many connections one provider is given, and how many wait idle. Whoever must wait, waits for a bounded time."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from aibridge.errors import Refused, UpstreamUnreachable
 from aibridge.link import Link

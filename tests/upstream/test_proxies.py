@@ -2,11 +2,11 @@
 
 import asyncio
 import base64
-import dataclasses
 import gc
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
 from aibridge.link import Link, Proxy
@@ -32,7 +32,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def through(url: str, request: UpstreamRequest) -> UpstreamRequest:
-    return dataclasses.replace(request, link=Link(proxy=Proxy.at(url)))
+    return structs.replace(request, link=Link(proxy=Proxy.at(url)))
 
 
 @pytest.mark.parametrize("outer", [False, True], ids=["http proxy", "https proxy"])

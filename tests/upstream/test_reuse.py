@@ -2,9 +2,9 @@
 
 import asyncio
 import itertools
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from aibridge.errors import UpstreamReset, UpstreamUnreachable
 from aibridge.upstream import HttpUpstream

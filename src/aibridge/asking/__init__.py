@@ -6,11 +6,11 @@ The rule: nothing of an answer has gone to the client while a turn is still bein
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.asking.attempts import Attempts
 from aibridge.asking.states import ProviderStates

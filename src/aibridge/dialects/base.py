@@ -12,8 +12,10 @@ Two promises hold for every reply, whatever the chunks:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, Self
+
+import msgspec
 
 from aibridge.errors import Problem
 from aibridge.records import JsonValue
@@ -24,8 +26,7 @@ DialectName = Literal["messages", "chat_completions", "responses"]
 # -- facts: what a reply saw --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsage:
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's numbers for one turn. `input_tokens` is without cached tokens."""
 
     response_id: str | None
@@ -33,12 +34,11 @@ class TokenUsage:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
-    extra: Mapping[str, int | str] = field(default_factory=dict)
+    extra: Mapping[str, int | str] = msgspec.field(default_factory=dict)
     partial: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolUse:
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     """A call that the model made. `input` is parsed, raw text, or None.
 
     Dialects tell calls of the client's and of hosted tools. Calls of injected tools are the interceptor's to tell,
@@ -55,23 +55,20 @@ class ToolUse:
     invocation_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thought:
+class Thought(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of reasoning that the provider let us see."""
 
     content: str
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredIds:
+class StoredIds(msgspec.Struct, frozen=True):
     """Ids under which the provider keeps something of this reply. They get an owner before the client sees them."""
 
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True):
     """An event or body that could not be parsed. It was relayed unchanged; `what` holds no payload."""
 
     what: str
@@ -88,8 +85,7 @@ TurnOutcome = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream answer, read to its end. `error_type` and `error_message` are the provider's, when it failed."""
 
     outcome: TurnOutcome
@@ -102,8 +98,12 @@ class Turn:
     """The calls are to be run: the turn is complete, and the provider stopped for tools and not for lack of room."""
     mixed: bool = False
     """There are calls of the client's own beside ours: the reply ends with this turn, after ours have run."""
-    said: bytes = field(default=b"", repr=False)
+    said: bytes = b""
     """The turn as the next request carries it, in the dialect's own JSON; empty where there are no calls of ours."""
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"Turn(outcome={self.outcome!r}, response_id={self.response_id!r}, error_type={self.error_type!r}, error_message={self.error_message!r}, calls={self.calls!r}, runnable={self.runnable!r}, mixed={self.mixed!r})"
 
 
 class Reply(Protocol):

@@ -7,8 +7,9 @@ keep the promises of `Reply`: whole events only, the terminal one and all that f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from aibridge.dialects.base import Fact, Turn, Unreadable
 from aibridge.dialects.reading import decoded
@@ -145,8 +146,7 @@ def _is_whole(rest: bytes) -> bool:
     return data.startswith(b"[DONE]") or decoded(data) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, frozen=True):
     """What a blocking body says."""
 
     turn: Turn

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Unpack
 
 import msgspec
+from msgspec import structs
 
 from aibridge.credentials import Secret
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
@@ -97,7 +98,7 @@ class _Resource:
         kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0].lower() != "api-version"]
         if self.api_version is not None:
             kept.append(f"api-version={self.api_version}")
-        return replace(request, url=f"{address}?{'&'.join(kept)}" if kept else address, body=body)
+        return structs.replace(request, url=f"{address}?{'&'.join(kept)}" if kept else address, body=body)
 
     def _renamed(self, body: bytes) -> tuple[bytes, str | None]:
         """The body with the deployment for its model, and its name; what has no model stays as it is."""

@@ -6,11 +6,11 @@ Edited by splicing: every byte that Bedrock takes stays as the client wrote it. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.reading import decoded, mapping, string_member
 from aibridge.errors import Header, InvalidRequest

@@ -7,8 +7,9 @@ whichever header it is in: new Anthropic SDKs send `api_key=` as a bearer, old o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from aibridge.credentials import Secret, masked
 from aibridge.errors import Header, Problem, Refused
@@ -23,14 +24,13 @@ _NAMES = (_AUTHORIZATION, _API_KEY, b"api-key")
 _UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """What authenticates us at the provider. `hint` is the mask that records show."""
 
     kind: CredentialKind
     hint: str
-    header: Header | None = field(repr=False)
-    proved: Sequence[str] = field(default=(), repr=False)  # the secrets behind a signature that stands in its place
+    header: Header | None
+    proved: Sequence[str] = ()  # the secrets behind a signature that stands in its place
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -38,6 +38,10 @@ class Credential:
         if self.header is None:
             return tuple(self.proved)
         return (_token(self.header[1]).decode("latin-1"),)
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"Credential(kind={self.kind!r}, hint={self.hint!r})"
 
 
 def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credential:

@@ -7,9 +7,11 @@ thing that takes time is the signature, which is made last, anew for each attemp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal
+
+from msgspec.structs import replace
 
 from aibridge.errors import Header
 from aibridge.ports import (

@@ -6,11 +6,11 @@ a provider join what it sees with what the organisation keeps.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from msgspec import structs
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
@@ -37,7 +37,7 @@ class TracedUpstream:
         if following is None or not following.recording:
             if self._propagate and following is not None:
                 headers += injected(following.context)
-            return self._upstream.open(dataclasses.replace(request, headers=headers), timeouts, decode=decode)
+            return self._upstream.open(structs.replace(request, headers=headers), timeouts, decode=decode)
         span, context = following.open_upstream(request.url)
         if request.purpose is not None and request.purpose.attempt:
             span.set_attribute(names.RESEND_COUNT, request.purpose.attempt)
@@ -69,7 +69,7 @@ class _Opening:
         self._span = span
         self._response: _Response | None = None
         self._started = time.time_ns()
-        self._opening = upstream.open(dataclasses.replace(request, headers=headers), timeouts, decode=decode)
+        self._opening = upstream.open(structs.replace(request, headers=headers), timeouts, decode=decode)
 
     async def __aenter__(self) -> UpstreamResponse:
         try:

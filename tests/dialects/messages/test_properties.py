@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Fact, Thought, TokenUsage, ToolUse, Turn
 from aibridge.dialects.messages import MESSAGES

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
 from aibridge.dialects.calls import refuse_our_prefix
@@ -46,17 +46,16 @@ _OPAQUE = frozenset({"parameters", "schema", "arguments", "metadata"})
 _ASIDES = frozenset({"system", "developer"})
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """See `aibridge.dialects.base.Request`."""
 
     model: str
     streaming: bool
-    _object: JsonObject = field(repr=False)
-    _stream_options: JsonObject | None = field(repr=False)
-    _last: Mapping[str, Any] = field(repr=False)  # the last message that is not an aside
-    _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    _asks_usage: bool = field(default=False, repr=False)  # we do, not the client
+    _object: JsonObject
+    _stream_options: JsonObject | None
+    _last: Mapping[str, Any]  # the last message that is not an aside
+    _edits: Mapping[str, bytes] = msgspec.field(default_factory=dict)
+    _asks_usage: bool = False  # we do, not the client
     offers: bool = False
     _recalls: bool = False
 
@@ -165,6 +164,10 @@ class ChatRequest:
         after = partial(answering, self._object.raw("messages"))
         so_far = ReplySoFar(after, is_json=wants_json(self._object), streamed=stream)
         return LoopedReply(ChatTurns(so_far, stream, self._asks_usage, self.stores))
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"ChatRequest(model={self.model!r}, streaming={self.streaming!r}, offers={self.offers!r})"
 
 
 def parse(body: bytes) -> ChatRequest:

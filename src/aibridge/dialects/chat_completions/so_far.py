@@ -7,10 +7,10 @@ same words either way. An answer that is to be JSON is not torn: a whole one has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Turn
 from aibridge.dialects.calls import in_words, unrunnable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
 from aibridge.dialects.calls import refuse_our_prefix
@@ -35,16 +35,15 @@ _OPAQUE = frozenset({"input", "input_schema", "metadata"})
 _ASIDES = frozenset({"system"})
 
 
-@dataclass(frozen=True, slots=True)
-class MessagesRequest:
+class MessagesRequest(msgspec.Struct, frozen=True):
     """See `aibridge.dialects.base.Request`."""
 
     model: str
     streaming: bool
-    _object: JsonObject = field(repr=False)
-    _metadata: JsonObject | None = field(repr=False)
-    _last: Mapping[str, Any] = field(repr=False)  # the last message that is not an aside
-    _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    _object: JsonObject
+    _metadata: JsonObject | None
+    _last: Mapping[str, Any]  # the last message that is not an aside
+    _edits: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     offers: bool = False
     _recalls: bool = False
 
@@ -163,6 +162,10 @@ class MessagesRequest:
         if self.loops:
             return LoopedReply(MessagesTurns(stream=stream, place=self._place))
         return StreamedReply(MessagesReader(), error_event) if stream else WholeReply(read_body)
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"MessagesRequest(model={self.model!r}, streaming={self.streaming!r}, offers={self.offers!r}, _recalls={self._recalls!r})"
 
 
 def parse(body: bytes) -> MessagesRequest:

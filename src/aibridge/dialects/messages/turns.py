@@ -6,10 +6,10 @@ The client sees the visible blocks of all turns in one message, its indexes cons
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
 from aibridge.dialects.calls import unrunnable

@@ -7,7 +7,9 @@ text nothing at all: it is no fact.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Thought, ToolUse
 from aibridge.dialects.reading import Kept

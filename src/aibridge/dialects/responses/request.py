@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
 from aibridge.dialects.reading import decoded, elements, mapping, request_object, string_member, text
@@ -57,20 +57,19 @@ class _InputItem(msgspec.Struct):
 _ITEM = msgspec.json.Decoder(_InputItem)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsesRequest:
+class ResponsesRequest(msgspec.Struct, frozen=True):
     """See `aibridge.dialects.turns.LoopingRequest`."""
 
     model: str
     streaming: bool
-    prompt: str | None = field(repr=False)
+    prompt: str | None
     correlating_tool_call_id: str | None
-    _object: JsonObject = field(repr=False)
+    _object: JsonObject
     _has_references: bool
     _added: frozenset[str]
     offers: bool = False
     _takes_tools: bool = True
-    _edits: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    _edits: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
     @property
     def background(self) -> bool:
@@ -169,6 +168,10 @@ class ResponsesRequest:
             return WholeReply(partial(read_body, stored=self.stores))
         reader = ResponsesReader(stored=self.stores)
         return StreamedReply(reader, reader.error_event)
+
+    def __repr__(self) -> str:
+        """Without what is long or secret."""
+        return f"ResponsesRequest(model={self.model!r}, streaming={self.streaming!r}, correlating_tool_call_id={self.correlating_tool_call_id!r}, _has_references={self._has_references!r}, _added={self._added!r}, offers={self.offers!r}, _takes_tools={self._takes_tools!r})"
 
 
 def parse(body: bytes) -> ResponsesRequest:
