@@ -163,6 +163,18 @@ def test_a_reply_that_another_reply_begins_like_is_not_taken_for_it() -> None:
     assert _recalled(history, short) == history
 
 
+def test_replies_that_follow_each_other_closely_keep_their_order() -> None:
+    request = request_of(input="go", store=False).offering(TOOLS)
+    cut = [message("msg_1", "Look"), {**_OURS, "call_id": "c_cut", "arguments": "{"}]
+    first = play(request, [cut], statuses={0: "incomplete"}).hidden
+    second = _held([_user("go"), message("msg_1", "Look")], [[_OURS], [message("msg_2", "Done.")]])
+    assert first is not None
+
+    recalled = _recalled([_user("go"), message("msg_1", "Look"), message("msg_2", "Done.")], first, second)
+
+    assert [item.get("call_id") for item in recalled] == [None, None, "c_cut", "c_cut", "call_0", "call_0", None]
+
+
 # -- what the client has only in part ------------------------------------------------------------------
 
 
