@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from aibridge.actor import Actor
-from aibridge.mcp import McpServer
+from aibridge.mcp import McpServer, McpToolbox
 from aibridge.ports import Identity
 from aibridge.server.demo.simulator.serving import serve_simulator
 from aibridge.tools import Text, ToolCall, ToolResult, Toolset
@@ -140,3 +140,8 @@ def call(tool_id: str, arguments: str = '{"topic": "cats"}') -> ToolCall:
 
 def said(result: ToolResult) -> Sequence[str]:
     return [part.text for part in result.content if isinstance(part, Text)]
+
+
+def no_task_runs(toolbox: McpToolbox) -> bool:
+    """Whether nothing is connected, nor trying to be."""
+    return toolbox._sessions is not None and not toolbox._sessions._tasks

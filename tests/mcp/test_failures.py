@@ -15,7 +15,7 @@ from aibridge.credentials import Secret
 from aibridge.mcp import McpToolbox
 from aibridge.ports import Identity
 from tests.fakes.clock import FakeClock
-from tests.mcp.real_servers import ALICE, BOB, Era, Wiki, at, call, names, said, serving, text, tool
+from tests.mcp.real_servers import ALICE, BOB, Era, Wiki, at, call, names, no_task_runs, said, serving, text, tool
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +47,7 @@ async def test_a_server_that_stays_away_is_tried_later_and_later_and_not_with_ea
             before = len(wiki.requests)
             await toolbox.tools(ALICE)
             await toolbox.tools(BOB)
-            await until(lambda: not toolbox._tasks)
+            await until(lambda: no_task_runs(toolbox))
             if len(wiki.requests) > before:
                 tried.append(clock.passed)
             clock.passed += 0.25
@@ -119,7 +119,7 @@ async def test_a_list_that_cannot_be_read_again_stays_and_is_read_as_soon_as_it_
         wiki.before = lambda request: answer if is_post(request) else None
         clock.passed += 301
         during = await toolbox.tools(ALICE)
-        await until(lambda: not toolbox._tasks)
+        await until(lambda: no_task_runs(toolbox))
         wiki.before = None
         clock.passed += 2
         still = await toolbox.tools(ALICE)
@@ -134,7 +134,7 @@ async def test_a_list_that_cannot_be_read_again_stays_and_is_read_as_soon_as_it_
 
 
 async def test_leaving_the_toolbox_does_not_wait_for_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibridge.mcp.toolbox._CLOSING", 0.1)
+    monkeypatch.setattr("aibridge.mcp.sessions._CLOSING", 0.1)
     silent = Wiki()
     silent.gate.clear()
     async with serving(silent) as url:
@@ -309,7 +309,7 @@ async def test_a_result_that_is_too_large_for_the_older_transport_ends_its_sessi
         read, write = (await toolbox.tools(ALICE)).tools
         async with asyncio.timeout(5):
             huge = await toolbox.call(ALICE, write, call(write.id))
-        await until(lambda: not toolbox._tasks)
+        await until(lambda: no_task_runs(toolbox))
         small = await toolbox.call(ALICE, read, call(read.id))
 
     assert huge.error == "the connection ended"
@@ -536,7 +536,7 @@ async def test_a_tool_that_wants_to_ask_the_user_is_told_that_nobody_is_there() 
 async def test_beyond_so_many_connections_the_one_that_was_unused_longest_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aibridge.mcp.toolbox._MOST_CONNECTIONS", 2)
+    monkeypatch.setattr("aibridge.mcp.sessions._MOST_CONNECTIONS", 2)
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(serving(Wiki())) for _ in range(3)]
         toolbox = await stack.enter_async_context(

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import mcp_types as types
+from msgspec.structs import replace
 
 from aibridge.errors import RecordingFailed
 from aibridge.mcp.connection import Reached
 from aibridge.mcp.offers import Offer, Offers, Unlistable, offered
 from aibridge.mcp.outages import Outage
 from aibridge.mcp.servers import McpServer
-from aibridge.mcp.status import LeftOutTool, OfferedTool, ServerStatus
+from aibridge.mcp.status import LeftOutTool, OfferedTool, ServerStatus, unused
 from aibridge.mcp.troubles import Unavailable
 from aibridge.ports import Clock, Pins, ToolboxObserver
 
@@ -110,13 +111,9 @@ class KnownServer:
     def status(self, *, of: Offer | None = None, sessions: int | None = None) -> ServerStatus:
         """As one person has it (`of`, `sessions`), or as it was read last, by whoever it was."""
         offer, server = self._offer if sessions is None else of, self.server
-        return ServerStatus(
-            name=server.name,
-            url=server.shown_url,
+        return replace(
+            unused(server),
             transport=self.reached_by.kind if self.reached_by else server.transport,
-            auth=server.auth,
-            groups=server.groups,
-            pin=server.pin,
             state={None: "unused", True: "up", False: "down"}[self._up],
             protocol_version=self.reached_by.protocol_version if self.reached_by else None,
             since=self._since,

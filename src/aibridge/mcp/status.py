@@ -6,6 +6,8 @@ from datetime import datetime
 
 import msgspec
 
+from aibridge.mcp.servers import McpServer
+
 
 class LeftOutTool(msgspec.Struct, frozen=True):
     """A tool that nobody is offered, and why."""
@@ -40,3 +42,24 @@ class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[OfferedTool, ...]
     left_out: tuple[LeftOutTool, ...]
     changed: tuple[str, ...]  # tools whose definition is not the one that was first seen
+
+
+def unused(server: McpServer) -> ServerStatus:
+    """That of a server of which nobody has asked anything."""
+    return ServerStatus(
+        name=server.name,
+        url=server.shown_url,
+        transport=server.transport,
+        auth=server.auth,
+        groups=server.groups,
+        pin=server.pin,
+        state="unused",
+        protocol_version=None,
+        since=None,
+        sessions=0,
+        last_error=None,
+        last_error_at=None,
+        tools=(),
+        left_out=(),
+        changed=(),
+    )

@@ -1,6 +1,7 @@
-"""The toolbox over MCP servers: sessions of each actor with each server, their lists put together, their calls.
+"""The toolbox over MCP servers. The SDK is loaded when it is entered, beside whatever else goes on.
 
-The rule: no server costs a request. What is known is served; what is not is waited for once, for a few seconds in all.
+The rule: whoever makes a toolbox, configures it, or serves requests meanwhile does not wait for the SDK, which takes as
+long to import as the rest of the server.
 """
 
 from __future__ import annotations
@@ -8,40 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self, TextIO
-
-import mcp_types as types
-import msgspec
-from mcp.shared.exceptions import MCPError
+from typing import TYPE_CHECKING, Self, TextIO
 
 from aibridge.actor import Actor
 from aibridge.clock import SystemClock
-from aibridge.mcp import results
 from aibridge.mcp.authorization import AuthorizationFor, fixed_authorization
-from aibridge.mcp.known_server import KnownServer
-from aibridge.mcp.offers import Offer
-from aibridge.mcp.outages import Outage
 from aibridge.mcp.pins import MemoryPins
 from aibridge.mcp.servers import McpServer
-from aibridge.mcp.session import Session, settled
-from aibridge.mcp.status import ServerStatus
-from aibridge.mcp.troubles import Unavailable, in_words
+from aibridge.mcp.settings import ToolboxSettings
+from aibridge.mcp.status import ServerStatus, unused
 from aibridge.ports import Clock, Identity, Pins, ToolboxObserver
-from aibridge.tools import NO_TOOLS, Tool, ToolCall, ToolResult, Toolset
+from aibridge.tools import NO_TOOLS, Text, Tool, ToolCall, ToolResult, Toolset
 from aibridge.unobserved import UNOBSERVED_TOOLBOX
+
+if TYPE_CHECKING:
+    from aibridge.mcp.sessions import Sessions
 
 PATIENCE = 5.0
 """Seconds that requests wait for lists that were never read."""
 _IDLE = 600.0  # seconds; a person who thinks for longer pays a handshake
-_CLOSING = 5.0  # seconds for sessions to say goodbye
-_MOST_CONNECTIONS = 500
-_MOST_SESSIONS = 10_000  # lists are shared, so that one costs a kilobyte
-_MOST_TOOLSETS = 256  # different ones; people with the same rights share one
-_INPUT = "the tool asks the user for more, and nobody can be asked through a gateway"
 _log = logging.getLogger(__name__)
+_CLOSED = "the tools are closed"
 
 
 class McpToolbox:
@@ -59,6 +50,7 @@ class McpToolbox:
 
     Raises:
         ValueError: two servers have one name.
+        ImportError: on entering; the extra `mcp` is not installed.
     """
 
     def __init__(
@@ -74,168 +66,78 @@ class McpToolbox:
         idle: float = _IDLE,
         complaints: TextIO | None = None,
     ) -> None:
-        self._clock = clock or SystemClock()
-        self._chance = chance
-        self._observer = observer
-        self._authorization = authorization
-        self._patience = patience
-        self._idle = idle
-        self._complaints = complaints
-        kept = pins or MemoryPins()
-        self._known = {s.name: KnownServer(s, kept, observer, self._clock, chance) for s in servers}
-        if len(self._known) < len(servers):
+        self._servers = tuple(servers)
+        if len({server.name for server in self._servers}) < len(self._servers):
             raise ValueError("two MCP servers have the same name")
-        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
-        self._toolsets: OrderedDict[tuple[bytes, ...], Toolset] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._open = False
+        self._settings = ToolboxSettings(
+            authorization=authorization,
+            pins=pins or MemoryPins(),
+            observer=observer,
+            clock=clock or SystemClock(),
+            chance=chance,
+            patience=patience,
+            idle=idle,
+            complaints=complaints,
+        )
+        self._loading: asyncio.Task[None] | None = None
+        self._sessions: Sessions | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
-        self._open = True
+        if find_spec("mcp") is None:
+            raise ImportError("an McpToolbox needs the extra `mcp`: pip install 'aibridge[mcp]'")
+        self._loading = asyncio.get_running_loop().create_task(self._load())
         return self
+
+    async def _load(self) -> None:
+        try:
+            sessions = await asyncio.to_thread(_sessions_class)
+        except Exception:  # noqa: BLE001  the edge of a background task: requests go on without tools
+            _log.exception("the MCP SDK cannot be loaded: no tools are offered")
+            return
+        self._sessions = sessions(self._servers, self._settings)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._open = False
-        for session in self._sessions.values():
-            session.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_CLOSING)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        self._closed = True
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+        if self._sessions is not None:
+            await self._sessions.close()
 
     # -- the port --------------------------------------------------------------------------------------
 
     async def tools(self, identity: Identity) -> Toolset:
-        sessions = list(self._sessions_of(identity))
-        waited_for = [
-            (connection, session.waits_until)
-            for session in sessions
-            if (connection := session.want()) is not None and not session.known.outage.failing
-        ]
-        if waited_for:
-            until = max(limit for _, limit in waited_for)
-            within = until - self._clock.monotonic()
-            if within > 0:
-                await settled([connection for connection, _ in waited_for], within)
-        return self._toolset([session.offer for session in sessions if session.offer is not None])
+        sessions = self._sessions or await self._loaded()
+        return NO_TOOLS if sessions is None or self._closed else await sessions.tools(identity)
 
     async def call(self, identity: Identity, tool: Tool, call: ToolCall) -> ToolResult:
-        known = self._known.get(tool.server)
-        if not self._open or known is None or not known.server.is_offered_to(identity.actor):
-            return results.failure(call.call_id, "there is no such tool")
-        if call.unrunnable is not None:
-            return results.failure(call.call_id, call.unrunnable)
-        arguments = _arguments(call.arguments)
-        if arguments is None:
-            return results.failure(call.call_id, "the arguments are not a JSON object")
-        began, outcome = self._clock.monotonic(), "cancelled"
-        try:
-            result = await self._called(self._session(known, identity), tool, call.call_id, arguments)
-            outcome = "completed" if result.error is None else "failed"
-            return result
-        finally:
-            self._observer.called(tool.server, outcome, self._clock.monotonic() - began)
+        sessions = self._sessions or await self._loaded()
+        if sessions is None or self._closed:
+            return ToolResult(call_id=call.call_id, content=(Text(f"The call failed: {_CLOSED}"),), error=_CLOSED)
+        return await sessions.call(identity, tool, call)
 
-    async def _called(self, session: Session, tool: Tool, call_id: str, arguments: dict[str, Any]) -> ToolResult:
-        try:
-            given = await session.call(tool.name, arguments)
-        except Unavailable as error:
-            return results.failure(call_id, f"the server {tool.server} is not available: {error}")
-        except MCPError as error:
-            return results.failure(call_id, in_words(error))
-        except Exception as error:  # noqa: BLE001  the edge to other people's servers: whatever it is, it is the result
-            _log.debug("a call failed", extra={"server": tool.server, "tool": tool.name, "why": in_words(error)})
-            return results.failure(call_id, in_words(error))
-        if isinstance(given, types.InputRequiredResult):
-            return results.failure(call_id, _INPUT)
-        return results.result_of(call_id, given)
+    async def _loaded(self) -> Sessions | None:
+        """What the first requests wait for, but not for longer than for lists."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading], timeout=self._settings.patience)
+        return self._sessions
 
     # -- beside it -------------------------------------------------------------------------------------
 
     def status(self) -> list[ServerStatus]:
         """How each server does, in the order of the configuration."""
-        return [known.status() for known in self._known.values()]
+        return list(map(unused, self._servers)) if self._sessions is None else self._sessions.status()
 
     def status_for(self, actor: Actor) -> list[ServerStatus]:
         """The same of the servers that are for this person, with the person's own session and list."""
-        statuses = []
-        for known in self._known.values():
-            if known.server.is_offered_to(actor):
-                session = self._sessions.get((actor.id, known.server.name))
-                offer, sessions = (None, 0) if session is None else (session.offer, int(session.connected))
-                statuses.append(known.status(of=offer, sessions=sessions))
-        return statuses
-
-    # -- sessions --------------------------------------------------------------------------------------
-
-    def _sessions_of(self, identity: Identity) -> Iterator[Session]:
-        if self._open:
-            for known in self._known.values():
-                if known.server.is_offered_to(identity.actor):
-                    yield self._session(known, identity)
-
-    def _session(self, known: KnownServer, identity: Identity) -> Session:
-        key = (identity.actor.id, known.server.name)
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = Session(
-                known,
-                self._authorization(known.server, identity),
-                spawn=self._spawn,
-                own_outage=Outage(self._clock.monotonic, self._chance),
-                monotonic=self._clock.monotonic,
-                patience=self._patience,
-                idle=self._idle,
-                complaints=self._complaints,
-            )
-            self._forget_some()
-        self._sessions.move_to_end(key)
-        return session
-
-    def _forget_some(self) -> None:
-        """Whoever did not ask for the longest time is forgotten first; nobody who is being served is."""
-        if len(self._sessions) > _MOST_SESSIONS:
-            key = next((key for key, session in self._sessions.items() if not session.connected), None)
-            if key is not None:
-                del self._sessions[key]
-
-    def _spawn(self, holding: Coroutine[Any, Any, None]) -> None:
-        if len(self._tasks) >= _MOST_CONNECTIONS:
-            oldest = next((session for session in self._sessions.values() if session.idle), None)
-            if oldest is not None:
-                oldest.close()
-        task = asyncio.get_running_loop().create_task(holding)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _toolset(self, offers: list[Offer]) -> Toolset:
-        if not offers:
-            return NO_TOOLS
-        key = tuple(offer.fingerprint for offer in offers)
-        toolset = self._toolsets.get(key)
-        if toolset is None:
-            # Ids of two servers differ, unless two names were cut to the same 32 bits: then the first has it.
-            tools: dict[str, Tool] = {}
-            for offer in offers:
-                for tool in offer.tools:
-                    tools.setdefault(tool.id, tool)
-            toolset = self._toolsets[key] = Toolset(tools.values())
-            if len(self._toolsets) > _MOST_TOOLSETS:
-                self._toolsets.popitem(last=False)
-        else:
-            self._toolsets.move_to_end(key)
-        return toolset
+        if self._sessions is None:
+            return [unused(server) for server in self._servers if server.is_offered_to(actor)]
+        return self._sessions.status_for(actor)
 
 
-def _arguments(text: str) -> dict[str, Any] | None:
-    """A call's arguments; None: they are none that can be sent."""
-    if not text.strip():
-        return {}
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
+def _sessions_class() -> type[Sessions]:
+    from aibridge.mcp.sessions import Sessions  # noqa: PLC0415  in a thread, see above
+
+    return Sessions
