@@ -144,6 +144,22 @@ def test_a_counted_id_of_another_conversation_is_not_taken_for_a_held_one() -> N
     assert len(_recalled([_HI, _said(None, mixed("a").calls[1])], hidden)) == 3
 
 
+def test_a_counted_id_is_known_however_the_client_spells_its_arguments() -> None:
+    read = Call("call_0", "read_file", '{"path": "a", "lines": 1}')
+    hidden = _hidden([Script("r-0", calls=(_LOOK, read), finish="tool_calls")])
+    spelled = Call("call_0", "read_file", '{"lines":1,"path":"a"}')
+
+    assert _recalled([_HI, _said(None, spelled)], hidden)[1:] == [_said(None, _LOOK, spelled), _result(_LOOK)]
+
+
+def test_a_short_answer_to_the_same_words_after_another_answer_is_another() -> None:
+    hidden = _hidden(_QUIET, [_HI, _said("First."), _ON])
+    history = [_HI, _said("Second."), _ON, _said("Done.")]
+
+    assert _recalled(history, hidden) == history
+    assert len(_recalled([_HI, _said("First."), _ON, _said("Done.")], hidden)) == 6
+
+
 def test_a_long_answer_is_known_also_where_the_client_changed_what_came_before() -> None:
     hidden = _hidden([_QUIET[0], Script("r-1", (_LONG,))])
     history = [{"role": "user", "content": "The conversation up to now, in short."}, _said(_LONG), _ON]
