@@ -233,6 +233,12 @@ def test_a_client_that_sends_its_calls_one_by_one_has_ours_with_the_first() -> N
     ]
 
 
+def test_a_reply_with_a_further_call_is_another() -> None:
+    history = [_HI, _said("One.", _READ, _LIST, _FIND)]
+
+    assert _recalled(history, _hidden(_MIXED)) == history
+
+
 def test_a_client_that_leaves_out_the_text_before_its_calls_keeps_its_words() -> None:
     scripts = [*_TWO[:1], Script("r-1", ("Two.",), calls=(_READ,), finish="tool_calls")]
     for text in (None, "Words of its own."):
