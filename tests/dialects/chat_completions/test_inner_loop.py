@@ -192,6 +192,25 @@ def test_calls_of_the_clients_move_up() -> None:
     ]
 
 
+def test_what_is_no_call_among_calls_shows_none_of_ours() -> None:
+    for stream in (True, False):
+        reply = _reply(stream=stream)
+        calls: list[Any] = ["x", None, _piece(0, "c1", "bmcp_demo_look", "{}"), _piece(1, "c2", "read_file", "{}")]
+        choice = {"index": 0, "finish_reason": "tool_calls"}
+        whole = {"id": "c1", "choices": [{**choice, "message": {"tool_calls": calls}}]}
+        chunk = {"id": "c1", "choices": [None, {**choice, "delta": {"tool_calls": calls}}]}
+        out = reply.receive(
+            json.dumps(whole).encode() if not stream else b"data: " + json.dumps(chunk).encode() + b"\n\n"
+        )
+        out += reply.receive(_DONE) if stream else b""
+        turn = reply.end_turn()
+        out += reply.finish()
+
+        assert [call.tool_id for call in turn.calls] == ["bmcp_demo_look"]
+        assert b"bmcp_" not in out
+        assert b"read_file" in out
+
+
 def test_the_clients_bytes_stay_where_none_of_ours_was_called() -> None:
     reply = _reply()
     sent = [

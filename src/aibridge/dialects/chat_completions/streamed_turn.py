@@ -172,9 +172,10 @@ class LoopingReader:
             members = {name: value for name, value in self._so_far.frame.items() if name in found}
             if usage is not None and usage[:1] == b"{":
                 members["usage"] = self._so_far.usage_for_client(usage)
+        objects = [raw for raw in readable_array(found.raw("choices")).elements() if raw[:1] == b"{"]
         edited = [
             self._choice(raw, mapping(decoded(raw)), (read.pieces or {}).get(place, []))
-            for place, raw in enumerate(readable_array(found.raw("choices")).elements())
+            for place, raw in enumerate(objects)
         ]
         if edited and not chunk.usage and all(choice.silent for choice in edited):
             return b"", b""
@@ -210,13 +211,15 @@ class LoopingReader:
 
     def _tool_calls(self, raw: bytes | None, numbers: list[int]) -> dict[str, bytes | None]:
         """The change of a delta's calls, of which ours are cut and the others moved up."""
-        array = readable_array(raw)
+        array, told = readable_array(raw), iter(numbers)
         kept: list[bytes] = []
-        for piece, number in zip(array.elements(), numbers, strict=False):
-            if self._calls.is_ours(number):
-                continue
-            shift, index = self._calls.shift(number), mapping(decoded(piece)).get("index")
-            kept.append(changed(piece, {"index": str(index - shift).encode()}) if shift and index else piece)
+        for piece in array.elements():
+            number = next(told, None) if piece[:1] == b"{" else None  # only objects are counted
+            if number is None:
+                kept.append(piece)
+            elif not self._calls.is_ours(number):
+                shift, index = self._calls.shift(number), mapping(decoded(piece)).get("index")
+                kept.append(changed(piece, {"index": str(index - shift).encode()}) if shift and index else piece)
         if not kept:
             return {"tool_calls": None} if len(array) else {}
         return {"tool_calls": _array(kept)} if kept != array.elements() else {}

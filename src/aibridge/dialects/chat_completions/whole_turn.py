@@ -65,7 +65,7 @@ def _said(body: bytes, calls: Sequence[Called]) -> tuple[bytes, str]:
     changes: dict[str, bytes] = {} if "role" in found else {"role": b'"assistant"'}
     if any(not call.id for call in calls if not call.legacy):
         ids = {call.number: msgspec.json.encode(call.answered_as) for call in calls}
-        pieces = readable_array(found.raw("tool_calls")).elements()
+        pieces = [piece for piece in readable_array(found.raw("tool_calls")).elements() if piece[:1] == b"{"]
         pieces = [
             changed(piece, {"id": ids[number]}) if number in ids else piece for number, piece in enumerate(pieces)
         ]
