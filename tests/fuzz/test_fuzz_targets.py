@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fuzz import json_body_fuzz, sse_fuzz
+from fuzz import eventstream_fuzz, json_body_fuzz, sse_fuzz
 from tests.strategies.json_texts import objects
 from tests.strategies.messages_streams import MessagesStream, messages_streams
 from tests.transcripts.stories import DIALECTS, stories
@@ -78,6 +78,20 @@ def test_the_object_target_finds_nothing_in_random_choices(data: bytes) -> None:
 @given(objects)
 def test_the_object_target_finds_nothing_in_objects(text: str) -> None:
     json_body_fuzz.check_text(text.encode())
+
+
+@given(st.binary(max_size=80))
+@example(b"\x00\x0b\x00" + b"\x01a\x07\x00\x06wanted" + b"payload")
+@example(b"\x03\x05\x00" + b"\x02\xff\xfe\x00\x00payload")
+def test_the_frame_target_finds_nothing_in_random_bytes(data: bytes) -> None:
+    eventstream_fuzz.check(data)
+
+
+def test_the_frame_target_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventstream_fuzz, "_framed", lambda headers, payload: b"")
+
+    with pytest.raises(AssertionError):
+        eventstream_fuzz.check(b"\x00\x00\x00payload")
 
 
 @pytest.mark.parametrize("target", [sse_fuzz, json_body_fuzz], ids=["sse", "json_body"])

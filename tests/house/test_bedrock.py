@@ -26,6 +26,8 @@ from tests.exchanges import MESSAGES
 from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, FakeAws, fake_aws
 from tests.fakes.bedrock import EVENT_STREAM, REQUEST_ID, chunks, exception
 from tests.fakes.cloud_http import Answer
+from tests.fakes.toolbox import ScriptedToolbox
+from tests.fakes.turns import Call, Says, results_in
 from tests.house.in_process import ADA, Keyring
 from tests.waiting import until
 
@@ -59,7 +61,7 @@ class House:
 
 
 @asynccontextmanager
-async def opened(**settings: Any) -> AsyncIterator[House]:
+async def opened(toolbox: ScriptedToolbox | None = None, **settings: Any) -> AsyncIterator[House]:
     async with fake_aws() as aws:
         credentials = AwsCredentials(region=REGION, access_key=ACCESS_KEY, secret_key=Secret(SECRET_KEY))
         provider = bedrock(
@@ -73,7 +75,7 @@ async def opened(**settings: Any) -> AsyncIterator[House]:
         )
         recorder = MemoryRecorder()
         plain = providers.anthropic(name="plain", base_url=aws.url, key="sk-plain-0123456789")
-        bridge = RequestBridge(providers=[provider, plain], recorder=recorder, authenticator=Keyring())
+        bridge = RequestBridge(providers=[provider, plain], recorder=recorder, authenticator=Keyring(), toolbox=toolbox)
         server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
         url = f"http://127.0.0.1:{server.port}"
         async with (
@@ -186,6 +188,37 @@ async def test_the_model_that_is_asked_is_the_model_on_record() -> None:
     assert (started.credential_kind, started.credential_hint) == ("centralized", "AKIA...MPLE")
     assert started.upstream_user is None
     assert house.recorder.ends[0].credential_hint == "AKIA...MPLE"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streaming", "blocking"])
+async def test_an_injected_tool_goes_round_in_bedrocks_own_way(stream: bool) -> None:
+    toolbox = ScriptedToolbox()
+    turns = [Says(1, "I look it up. ", (Call("toolu_1"),)), Says(2, "It rains.")]
+
+    def next_turn(_: object) -> Answer:
+        turn = turns.pop(0)
+        if not stream:
+            return Answer([turn.body("messages")])
+        return streamed(*chunks(event + b"\n\n" for event in turn.stream("messages").split(b"\n\n")[:-1]))
+
+    async with opened(toolbox) as house:
+        house.aws.answer = next_turn
+        said = await house.client.messages.create(**QUESTION, stream=stream)
+        events = await _all(said) if stream else []
+        shown = str(events) if stream else str(said)
+
+    deltas = "".join(getattr(getattr(event, "delta", None), "text", "") for event in events)
+    assert "It rains." in (deltas or shown)
+    assert "bmcp_" not in shown
+    assert [call.call_id for _, call in toolbox.calls] == ["toolu_1"]
+    first, second = house.aws.asked
+    assert first.valid
+    assert second.valid
+    assert first.target == second.target
+    assert results_in("messages", second.body).keys() == {"toolu_1"}
+    assert second.json["anthropic_version"] == "bedrock-2023-05-31"
+    assert [usage.input_tokens for usage in house.recorder.token_usages] == [10, 10]
+    assert house.end.state == "completed"
 
 
 async def test_the_partner_is_named_to_bedrock_and_to_nobody_else() -> None:
