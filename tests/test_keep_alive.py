@@ -28,10 +28,10 @@ LOOK = Says(1, "I look it up. ", (Call("call_1"),))
 DONE = Says(2, "It rains.")
 
 
-async def frames_elsewhere(count: int = 5) -> None:
+async def frames_elsewhere(count: int = 5, *, every: float = QUICK) -> None:
     """Returns when as silent a stream has got so many frames: what has not happened by then does not happen."""
     client = Client(Journal())
-    async with (alive := KeepAlive(ReplyWriter(client.send), FRAME, QUICK)):
+    async with (alive := KeepAlive(ReplyWriter(client.send), FRAME, every)):
         alive.may_start(*HEAD)
         await client.until(count * len(FRAME))
 
