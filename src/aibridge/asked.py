@@ -51,9 +51,8 @@ def record_of(
     now: datetime,
 ) -> InterceptionRecord:
     """The start of an interception. `upstream_user` is how the provider is told who asks."""
-    headers, actor, provider = asked.identity.headers, asked.identity.actor, asked.route.provider
-    client = client_apps.recognise(headers)
-    agent_id, parent_agent_id = client_apps.agent_ids(headers)
+    actor, provider = asked.identity.actor, asked.route.provider
+    caller = client_apps.caller_of(asked.identity.headers, request.session_hint, asked.dialect.name)
     return InterceptionRecord(
         id=interception_id,
         initiator_id=actor.id,
@@ -65,11 +64,11 @@ def record_of(
         route=asked.route.template,
         streaming=request.streaming,
         started_at=now,
-        client=client,
-        client_session_id=client_apps.session_of(client, headers, request.session_hint, asked.dialect.name),
-        agent_id=agent_id,
-        parent_agent_id=parent_agent_id,
-        user_agent=client_apps.user_agent(headers),
+        client=caller.client,
+        client_session_id=caller.session_id,
+        agent_id=caller.agent_id,
+        parent_agent_id=caller.parent_agent_id,
+        user_agent=caller.user_agent,
         correlating_tool_call_id=request.correlating_tool_call_id,
         credential_kind=credential.kind,
         credential_hint=credential.hint,

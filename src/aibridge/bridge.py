@@ -12,7 +12,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -366,7 +366,7 @@ class RequestBridge:
     def _enter(self) -> _Run:
         task = asyncio.current_task()
         assert task is not None
-        run = _Run(task)
+        run = _Run(task, Interruption(task))
         self._running.add(run)
         if self._idle is not None:
             self._idle.clear()
@@ -395,5 +395,5 @@ class _Run:
     """A request that is running, from before it is known whose it is."""
 
     task: asyncio.Task[Any]
-    interruption: Interruption = field(default_factory=Interruption)
+    interruption: Interruption
     credential_id: str | None = None  # of what let it in

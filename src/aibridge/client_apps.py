@@ -89,6 +89,8 @@ _TELLING = frozenset(
 ) | {b"originator"}
 _BY_START = tuple(app for app in CLIENT_APPS if app.starts and app.and_header is None)
 _STARTS = re.compile("|".join(f"({'|'.join(map(re.escape, app.starts))})" for app in _BY_START))
+_AGENT, _PARENT_AGENT = b"x-claude-code-agent-id", b"x-claude-code-parent-agent-id"
+_AGENT_HEADERS = frozenset({_AGENT, _PARENT_AGENT})
 _SESSION_HEADERS = {app.name: app.session_headers for app in CLIENT_APPS}
 
 
@@ -99,9 +101,32 @@ class _ClaudeCodeUser(msgspec.Struct):
 _CLAUDE_CODE_USER = msgspec.json.Decoder(_ClaudeCodeUser)
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """What a request says of the program that sent it."""
+
+    client: str
+    session_id: str | None
+    agent_id: str | None
+    parent_agent_id: str | None
+    user_agent: str | None
+
+
+def caller_of(headers: Sequence[Header], session_hint: str | None, dialect: DialectName) -> Caller:
+    """All of it at once; `session_hint` as in `session_of`."""
+    found = _first_of_each(headers)
+    client = _recognised(found)
+    # Only of what is there a usable value is looked for: most requests have none of these headers.
+    agents = (None, None) if _AGENT_HEADERS.isdisjoint(found) else agent_ids(headers)
+    session = session_of(client, headers, session_hint, dialect)
+    return Caller(client, session, *agents, _as_text(found.get(b"user-agent", b"")))
+
+
 def recognise(headers: Sequence[Header]) -> str:
     """The name of the client, or `UNKNOWN`."""
-    found = _first_of_each(headers)
+    return _recognised(_first_of_each(headers))
+
+
+def _recognised(found: dict[bytes, bytes]) -> str:
     user_agent = found.get(b"user-agent", b"").decode("latin-1").strip().lower()
     if _TELLING.isdisjoint(found):
         row = _STARTS.match(user_agent)
@@ -127,16 +152,18 @@ def session_of(client: str, headers: Sequence[Header], session_hint: str | None,
 
 def agent_ids(headers: Sequence[Header]) -> tuple[str | None, str | None]:
     """The subagent that asks and the agent that started it, as Claude Code tells them."""
-    return (
-        _first_usable(headers, (b"x-claude-code-agent-id",)),
-        _first_usable(headers, (b"x-claude-code-parent-agent-id",)),
-    )
+    return _first_usable(headers, (_AGENT,)), _first_usable(headers, (_PARENT_AGENT,))
 
 
 def user_agent(headers: Sequence[Header]) -> str | None:
     """What the client calls itself, for the record: one line, and not more than 512 characters of it."""
-    found = next((value for name, value in headers if name.lower() == b"user-agent"), b"")
-    text = "".join(char if char.isprintable() else "?" for char in found.decode("utf-8", errors="replace"))
+    return _as_text(next((value for name, value in headers if name.lower() == b"user-agent"), b""))
+
+
+def _as_text(value: bytes) -> str | None:
+    text = value.decode("utf-8", errors="replace")
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else "?" for char in text)
     return text[:512] or None
 
 

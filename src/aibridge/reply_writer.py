@@ -47,10 +47,11 @@ class Interruption:
 
     __slots__ = ("_active", "_cancelled", "_cancelling", "_due", "_task", "problem", "reason")
 
-    def __init__(self) -> None:
+    def __init__(self, task: asyncio.Task[object] | None = None) -> None:
+        """`task` is the one that will enter the block, where that is known."""
         self.reason: InterruptReason | None = None
         self.problem: Problem | None = None
-        self._task: asyncio.Task[object] | None = None
+        self._task = task
         self._active = False
         self._cancelled = False
         self._cancelling = 0  # requests to cancel that others had made before the block
@@ -87,8 +88,9 @@ class Interruption:
     async def __aenter__(self) -> None:
         if self.reason is not None:
             raise Interrupted(self.reason, self.problem)
-        self._task = asyncio.current_task()
-        assert self._task is not None
+        if self._task is None:
+            self._task = asyncio.current_task()
+            assert self._task is not None
         self._cancelling = self._task.cancelling()
         self._active = True
 

@@ -149,6 +149,8 @@ def _no_constant(name: str) -> Any:
 
 def count(value: object) -> int:
     """A token count as providers send it: anything but a positive number is 0."""
+    if type(value) is int and 0 <= value <= _MOST:
+        return value  # nearly always
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     return min(max(0, int(value)), _MOST)
