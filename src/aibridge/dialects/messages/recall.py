@@ -24,6 +24,7 @@ from aibridge.wire.json_body import JsonObject, NotAnObject
 _HELD = msgspec.json.Decoder(HeldReply)
 
 
+_MOST_ALIKE = 16  # replies in the same words that are compared with one place: each costs time
 _NOWHERE_NEAR = 2  # neither behind the message that was answered, nor as far into the history
 
 
@@ -125,32 +126,47 @@ def _known_again(
     runs: Sequence[_Run], hidden: Mapping[Anchor, Sequence[Hidden]], texts: Sequence[bytes]
 ) -> Sequence[tuple[_Run, Sequence[tuple[HeldReply, Aligned]]]]:
     """The held replies that each run is, in their order there. Each of them is one place's, the one that it fits best."""
-    decoded_once: dict[bytes, HeldReply] = {}
+    replies: dict[bytes, HeldReply | None] = {}
     claims: list[tuple[tuple[int, int, int, int, int], int, bytes]] = []
     for at, run in enumerate(runs):
-        place: Place | None = None
-        candidates = dict.fromkeys(one.content for name in run.anchors() for one in hidden.get(name, ()))
-        for age, content in enumerate(candidates):  # newest first
-            held = decoded_once.get(content) or _held(content)
+        for age, (elsewhere, content) in enumerate(_candidates(run, hidden, texts, replies)):
+            held = replies[content]
             found = aligned(held, run.blocks) if held is not None else None
-            if held is None or found is None:
-                continue
-            decoded_once[content] = held
-            place = place or _place_of(run, texts)
-            elsewhere = (held.place.before != place.before) + (not run.start <= held.place.position <= run.end)
-            if found.certain or elsewhere < _NOWHERE_NEAR:
+            if found is not None and (found.certain or elsewhere < _NOWHERE_NEAR):
                 claims.append(((found.missing, elsewhere, found.first, age, -at), at, content))
     taken: set[bytes] = set()
     known: dict[int, list[tuple[HeldReply, Aligned]]] = {}
     for _, at, content in sorted(claims):
-        if content not in taken:
+        held = replies[content]
+        if content not in taken and held is not None:
             before = known.get(at)
-            held = decoded_once[content]
             found = aligned(held, before[-1][1].rest if before else runs[at].blocks)
             if found is not None:
                 taken.add(content)
                 known.setdefault(at, []).append((held, found))
     return [(runs[at], found) for at, found in known.items()]
+
+
+def _candidates(
+    run: _Run,
+    hidden: Mapping[Anchor, Sequence[Hidden]],
+    texts: Sequence[bytes],
+    replies: dict[bytes, HeldReply | None],
+) -> Sequence[tuple[int, bytes]]:
+    """What may be this run: how far from its place each was, and its content; the nearest first, of them the newest."""
+    found = dict.fromkeys(one.content for name in run.anchors() for one in hidden.get(name, ()))
+    if not found:
+        return ()
+    place = _place_of(run, texts)
+    near: list[tuple[int, bytes]] = []
+    for content in found:
+        if content not in replies:
+            replies[content] = _held(content)
+        held = replies[content]
+        if held is not None:
+            at = held.place
+            near.append(((at.before != place.before) + (not run.start <= at.position <= run.end), content))
+    return sorted(near, key=lambda one: one[0])[:_MOST_ALIKE]
 
 
 def _held(content: bytes) -> HeldReply | None:
