@@ -188,6 +188,17 @@ def test_a_stop_that_is_not_the_end_of_what_is_said_is_relayed_with_it() -> None
     assert reply.receive(text) == usage + text.replace(b'"index":1', b'"index":0')
 
 
+def test_what_follows_a_hidden_stop_waits_with_it() -> None:
+    reply = _ANY.reply(stream=True)
+    call = _start(0, '{"type":"tool_use","id":"toolu_1","name":"bmcp_demo_look","input":{}}')
+    stop, ping = _event(type="message_delta", delta={"stop_reason": "max_tokens"}), _event(type="ping")
+
+    assert reply.receive(call + stop + ping) == b""
+    assert reply.receive(_event(type="message_stop")) == b""
+    reply.end_turn()
+    assert reply.finish() == stop + ping + _event(type="message_stop")
+
+
 def test_a_keepalive_fits_between_the_turns() -> None:
     reply = cast("LoopingReply", _ANY.reply(stream=True))
     call = _start(0, '{"type":"tool_use","id":"toolu_1","name":"bmcp_demo_look","input":{}}')

@@ -202,6 +202,52 @@ def test_a_text_that_the_client_changed_stays_in_its_turn() -> None:
     assert messages[3] == _assistant(_text("Done."))
 
 
+def test_a_text_that_was_changed_among_others_stays_in_its_turn_too() -> None:
+    first = Scripted([_THOUGHT, _text("Looking."), _call("toolu_1")], "tool_use")
+    sent = _assistant(_THOUGHT, _text("(redacted)"), _text("Done."))
+
+    messages = _recalled(_request(_user("go"), sent), _held([first, Scripted([_text("Done.")])]))
+
+    assert messages[1] == _assistant(_THOUGHT, _text("(redacted)"), _call("toolu_1"))
+    assert messages[3] == _assistant(_text("Done."))
+
+
+def test_a_space_at_the_end_of_a_text_stays_at_its_end() -> None:
+    script = [Scripted([_text("Looking. "), _call("toolu_1")], "tool_use"), Scripted([_text("Done.")])]
+
+    messages = _recalled(_request(_user("go"), _assistant(_text("Looking. Done."))), _held(script))
+
+    assert messages[1] == _assistant(_text("Looking. "), _call("toolu_1"))
+    assert messages[3] == _assistant(_text("Done."))
+
+
+def test_what_a_client_adds_behind_a_mixed_turn_stays_before_the_results() -> None:
+    mixed = [Scripted([_call("toolu_1"), _call("toolu_2", "read")], "tool_use")]
+    sent = [_assistant(_call("toolu_2", "read"), _text("(added)")), _user([_result("toolu_2")])]
+
+    messages = _recalled(_request(_user("go"), *sent), _held(mixed))
+
+    assert messages[1] == _assistant(_call("toolu_1"), _call("toolu_2", "read"), _text("(added)"))
+    assert messages[2] == _user([_result("toolu_1"), _result("toolu_2")])
+
+
+def test_what_clients_put_around_the_words_does_not_hide_where_a_reply_stood() -> None:
+    reminded = _user("<system-reminder>It is late.</system-reminder>\n\ngo")
+    held = _held(_LOOKED, _user("first"), _assistant(_text("a")), reminded)
+    sent = _assistant(_text("Looking."), _text("Done."))
+
+    messages = _recalled(_request(_user("go"), sent, _user("more")), held)
+
+    assert messages == [_user("go"), *_SEEN, _user("more")]
+
+
+def test_a_few_letters_are_no_later_text_of_the_reply() -> None:
+    first = Scripted([_THOUGHT, _text("Looking."), _call("toolu_1")], "tool_use")
+    history = [_user("go"), _assistant(_THOUGHT, _text("D")), _user("more")]
+
+    assert _recalled(_request(*history), _held([first, Scripted([_text("Done.")])])) == history
+
+
 # -- which reply it is
 
 

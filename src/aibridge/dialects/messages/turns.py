@@ -52,7 +52,7 @@ class MessagesTurns:
         if self._said is not None:
             self._earlier.append(self._said)
             self.shown += sum(not block.ours for block in self._said.blocks)
-            self._said, self._unanswered = None, ()
+            self._said = None
         return self._streamed() if self._stream else WholeReply(self._read)
 
     def _streamed(self) -> Reply:
