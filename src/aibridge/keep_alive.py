@@ -6,7 +6,6 @@ Only between whole events, only once the provider has answered, and never togeth
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -113,11 +112,13 @@ class KeepAlive:
         async with self._sending:
             if self._timer is None:  # the answer ended meanwhile
                 return
-            with contextlib.suppress(OSError):  # the client hung up; whoever sends next is told the same
+            try:
                 if not self._started and self._head is not None:
                     status, headers = self._head
                     await self._send({"type": "http.response.start", "status": status, "headers": headers})
                     self._started = True
                     self._writer.status = status  # whoever wants to say something says it in the midst of a stream now
                 await self._send({"type": "http.response.body", "body": self._frame, "more_body": True})
+            except OSError:  # the client hung up
+                self._writer.abandon()
             self._last = asyncio.get_running_loop().time()
