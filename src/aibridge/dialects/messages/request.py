@@ -27,7 +27,7 @@ from aibridge.tools import ToolResult, Toolset
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
-_UNIQUE = frozenset({"model", "stream", "metadata", "messages", "tools", "tool_choice", "container"})
+_UNIQUE = frozenset({"model", "stream", "metadata", "messages", "tools", "tool_choice", "container", "mcp_servers"})
 # Where ids of stored things stand (files, code execution containers), and where anything at all may stand.
 _REFERENCES = ("file_id", "container")
 _OPAQUE = frozenset({"input", "input_schema", "metadata"})
