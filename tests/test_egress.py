@@ -8,8 +8,9 @@ from ipaddress import ip_address
 import httpx2
 import pytest
 
-from aibridge.egress import AddressRefused, CheckedTransport, check_url, refusal
+from aibridge.egress import AddressRefused, CheckedTransport, check_url, refusal, trusted
 
+TRUSTED = trusted()
 PUBLIC = ["9.9.9.9", "2620:fe::fe", "::ffff:9.9.9.9", "64:ff9b::909:909"]
 PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1", "100.127.255.255", "169.254.169.254",
@@ -83,7 +84,7 @@ class Resolver:
 
 
 async def get(port: int, resolver: Resolver, *, allow_private: bool = True, host: str = "wiki.test") -> httpx2.Response:
-    transport = CheckedTransport(allow_private=allow_private, resolve=resolver)
+    transport = CheckedTransport(TRUSTED, allow_private=allow_private, resolve=resolver)
     async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
         return await client.get(f"http://{host}:{port}/a?b=c", headers={"authorization": "Bearer t"})
 
@@ -130,7 +131,7 @@ async def test_where_no_address_is_allowed_nothing_is_connected_to(
 
 @pytest.mark.anyio
 async def test_a_private_address_behind_a_name_is_refused_with_tls_too() -> None:
-    transport = CheckedTransport(allow_private=False, resolve=Resolver(["127.0.0.1"]))
+    transport = CheckedTransport(TRUSTED, allow_private=False, resolve=Resolver(["127.0.0.1"]))
     async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
         with pytest.raises(AddressRefused, match=r"wiki\.test is a private address"):
             await client.get("https://wiki.test/")
@@ -147,7 +148,7 @@ async def test_the_certificate_is_checked_against_the_name() -> None:
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        transport = CheckedTransport(allow_private=True, resolve=Resolver(["127.0.0.1"]))
+        transport = CheckedTransport(TRUSTED, allow_private=True, resolve=Resolver(["127.0.0.1"]))
         async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
             with pytest.raises(httpx2.ConnectError):
                 await client.get(f"https://wiki.test:{port}/")

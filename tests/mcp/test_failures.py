@@ -110,6 +110,20 @@ async def test_a_list_that_is_known_is_served_while_it_is_read_again() -> None:
     assert names(after) == ["new", "read", "write"]
 
 
+@pytest.mark.parametrize(("status", "tried"), [(405, {"POST", "GET"}), (404, {"POST", "GET"}), (503, {"POST"})])
+async def test_the_older_transport_is_tried_only_where_the_server_refuses_the_newer(
+    status: int, tried: set[str]
+) -> None:
+    wiki = Wiki()
+    wiki.before = lambda request: Response("no", status)
+    async with serving(wiki) as url, McpToolbox([at(url)]) as toolbox:
+        await toolbox.tools(ALICE)
+        (state,) = toolbox.status()
+
+    assert {request.method for request in wiki.requests} == tried
+    assert state.last_error == f"the server answered {status}"
+
+
 @pytest.mark.parametrize("answer", [Response("no", 503), Response("gone", 404)], ids=["down", "forgotten"])
 async def test_a_list_that_cannot_be_read_again_stays_and_is_read_as_soon_as_it_can_be(answer: Response) -> None:
     clock, wiki = FakeClock(), Wiki()

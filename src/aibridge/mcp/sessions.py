@@ -16,6 +16,7 @@ import msgspec
 from mcp.shared.exceptions import MCPError
 
 from aibridge.actor import Actor
+from aibridge.egress import trusted
 from aibridge.mcp import results
 from aibridge.mcp.known_server import KnownServer
 from aibridge.mcp.offers import Offer
@@ -24,6 +25,7 @@ from aibridge.mcp.servers import McpServer
 from aibridge.mcp.session import Session, settled
 from aibridge.mcp.settings import ToolboxSettings
 from aibridge.mcp.status import ServerStatus
+from aibridge.mcp.transports import Outside
 from aibridge.mcp.troubles import Unavailable, in_words
 from aibridge.ports import Identity
 from aibridge.tools import NO_TOOLS, Tool, ToolCall, ToolResult, Toolset
@@ -37,10 +39,11 @@ _log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """What an `McpToolbox` is once the SDK is loaded."""
+    """What an `McpToolbox` is once the SDK is loaded. Made in a thread."""
 
     def __init__(self, servers: Sequence[McpServer], settings: ToolboxSettings) -> None:
         self._settings = settings
+        self._outside = Outside(trusted(), settings.complaints)
         self._monotonic = settings.clock.monotonic
         pins, observer, clock, chance = settings.pins, settings.observer, settings.clock, settings.chance
         self._known = {server.name: KnownServer(server, pins, observer, clock, chance) for server in servers}
@@ -144,7 +147,7 @@ class Sessions:
                 monotonic=self._monotonic,
                 patience=self._settings.patience,
                 idle=self._settings.idle,
-                complaints=self._settings.complaints,
+                outside=self._outside,
             )
             self._forget_some()
         self._sessions.move_to_end(key)

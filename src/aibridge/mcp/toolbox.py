@@ -91,11 +91,9 @@ class McpToolbox:
 
     async def _load(self) -> None:
         try:
-            sessions = await asyncio.to_thread(_sessions_class)
+            self._sessions = await asyncio.to_thread(_sessions, self._servers, self._settings)
         except Exception:  # noqa: BLE001  the edge of a background task: requests go on without tools
             _log.exception("the MCP SDK cannot be loaded: no tools are offered")
-            return
-        self._sessions = sessions(self._servers, self._settings)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -137,7 +135,7 @@ class McpToolbox:
         return self._sessions.status_for(actor)
 
 
-def _sessions_class() -> type[Sessions]:
+def _sessions(servers: Sequence[McpServer], settings: ToolboxSettings) -> Sessions:
     from aibridge.mcp.sessions import Sessions  # noqa: PLC0415  in a thread, see above
 
-    return Sessions
+    return Sessions(servers, settings)
