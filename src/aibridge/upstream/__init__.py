@@ -12,6 +12,7 @@ from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
 
 from aibridge.errors import InvalidRequest, Problem, Refused, UpstreamUnreachable
+from aibridge.link import Proxy
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.upstream.answer import Answer
 from aibridge.upstream.certificates import Certificates
@@ -90,7 +91,7 @@ class Opening:
                 # It was closed for having been idle, as the request went out: nobody has read that.
                 connection = await self._connecting(origin, deadline)
                 answer = await self._answered(connection, head, deadline)
-            if answer.status == 407 and origin.link is not None and origin.link.proxy is not None:
+            if answer.status == 407 and _whole_url_for(request, parts) is not None:
                 raise UpstreamUnreachable("the proxy did not take our credential for it (HTTP 407)")
         except BaseException:
             self._leave()
@@ -161,8 +162,8 @@ def _head(request: UpstreamRequest, parts: SplitResult) -> bytes:
     target = parts.path or "/"
     if parts.query:
         target = f"{target}?{parts.query}"
-    proxy = None if request.link is None or parts.scheme == "https" else request.link.proxy
-    if proxy is not None:  # which is sent the whole URL (RFC 9112 section 3.2.2)
+    proxy = _whole_url_for(request, parts)
+    if proxy is not None:  # RFC 9112 section 3.2.2
         target = f"http://{parts.netloc}{target}"
     lines = [f"{request.method} {target} HTTP/1.1".encode("ascii"), b"host: " + parts.netloc.encode("ascii")]
     lines += [name + b": " + value for name, value in request.headers if name.lower() not in _OURS]
@@ -175,3 +176,8 @@ def _head(request: UpstreamRequest, parts: SplitResult) -> bytes:
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise InvalidRequest("a header value has a line break or NUL in it")
     return head + b"\r\n\r\n"
+
+
+def _whole_url_for(request: UpstreamRequest, parts: SplitResult) -> Proxy | None:
+    """The proxy that is sent the request itself, with its whole URL; one that only carries https is not."""
+    return None if request.link is None or parts.scheme == "https" else request.link.proxy
