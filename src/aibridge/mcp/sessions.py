@@ -43,7 +43,7 @@ class Sessions:
 
     def __init__(self, servers: Sequence[McpServer], settings: ToolboxSettings) -> None:
         self._settings = settings
-        self._outside = Outside(trusted(), settings.complaints)
+        self._outside = Outside(trusted(settings.ca_bundle), settings.complaints)
         self._monotonic = settings.clock.monotonic
         pins, observer, clock, chance = settings.pins, settings.observer, settings.clock, settings.chance
         self._known = {server.name: KnownServer(server, pins, observer, clock, chance) for server in servers}

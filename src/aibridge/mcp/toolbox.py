@@ -47,6 +47,7 @@ class McpToolbox:
         patience: how long requests wait for lists that were never read, in seconds.
         idle: how long a connection is kept without use, in seconds.
         complaints: where the standard error of local servers goes; by default nowhere.
+        ca_bundle: a file with the authorities (PEM) that servers are verified by; by default the machine's.
 
     Raises:
         ValueError: two servers have one name.
@@ -65,6 +66,7 @@ class McpToolbox:
         patience: float = PATIENCE,
         idle: float = _IDLE,
         complaints: TextIO | None = None,
+        ca_bundle: str | None = None,
     ) -> None:
         self._servers = tuple(servers)
         if len({server.name for server in self._servers}) < len(self._servers):
@@ -78,6 +80,7 @@ class McpToolbox:
             patience=patience,
             idle=idle,
             complaints=complaints,
+            ca_bundle=ca_bundle,
         )
         self._loading: asyncio.Task[None] | None = None
         self._sessions: Sessions | None = None
@@ -93,7 +96,7 @@ class McpToolbox:
         try:
             self._sessions = await asyncio.to_thread(_sessions, self._servers, self._settings)
         except Exception:  # noqa: BLE001  the edge of a background task: requests go on without tools
-            _log.exception("the MCP SDK cannot be loaded: no tools are offered")
+            _log.exception("the MCP client cannot be loaded: no tools are offered")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -17,7 +17,7 @@ from aibridge.mcp.status import ServerStatus
 from aibridge.ports import Identity
 from aibridge.server.cli import opening
 from aibridge.server.config import Configuration, load
-from aibridge.server.configured_tools import configured_servers
+from aibridge.server.configured_tools import ca_bundle_of, configured_servers
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.persons import NotPossible
 from aibridge.stores.pins import SqlitePins
@@ -64,7 +64,8 @@ async def _asked(
 ) -> list[ServerStatus]:
     log_to_stderr("text", level="error")
     pins, identity = _pins(configuration), Identity(actor, [], b"")
-    async with McpToolbox(servers, pins=pins, patience=_PATIENCE, complaints=complaints) as toolbox:
+    bundle = ca_bundle_of(configuration)
+    async with McpToolbox(servers, pins=pins, patience=_PATIENCE, complaints=complaints, ca_bundle=bundle) as toolbox:
         await toolbox.tools(identity)
         return toolbox.status()
 
