@@ -80,9 +80,9 @@ async def test_a_silent_server_is_waited_for_once_and_its_tools_come_when_they_c
     silent.gate.clear()
     async with AsyncExitStack() as stack:
         silent_url, url = [await stack.enter_async_context(serving(each)) for each in (silent, wiki)]
-        toolbox = await stack.enter_async_context(McpToolbox([at(silent_url, "silent"), at(url)], patience=0.3))
+        toolbox = await stack.enter_async_context(McpToolbox([at(silent_url, "silent"), at(url)], patience=1.0))
         without = await toolbox.tools(ALICE)
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(0.9):
             again = await toolbox.tools(ALICE)
         silent.gate.set()
         await until(lambda: toolbox.status()[0].state == "up")
