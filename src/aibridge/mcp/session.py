@@ -70,6 +70,7 @@ class Session:
         self._idle = idle
         self._outside = outside
         self._connection: Connection | None = None
+        self._retired = False
         self._read_at = -math.inf
 
     @property
@@ -103,6 +104,12 @@ class Session:
 
     def close(self) -> None:
         if self._connection is not None:
+            self._connection.close()
+
+    def retire(self) -> None:
+        """Closes it when its last call is over: the server is no longer configured, or otherwise."""
+        self._retired = True
+        if self._connection is not None and not self._connection.calls:
             self._connection.close()
 
     def _connect(self) -> Connection:
@@ -167,6 +174,8 @@ class Session:
             finally:
                 connection.calls -= 1
                 connection.used = self._monotonic()
+                if self._retired and not connection.calls:
+                    connection.close()
         raise AssertionError("the second attempt returns or raises")
 
     def _engaged(self) -> Connection:

@@ -45,12 +45,27 @@ class Sessions:
         self._settings = settings
         self._outside = Outside(trusted(settings.ca_bundle), settings.complaints)
         self._monotonic = settings.clock.monotonic
-        pins, observer, clock, chance = settings.pins, settings.observer, settings.clock, settings.chance
-        self._known = {server.name: KnownServer(server, pins, observer, clock, chance) for server in servers}
+        self._known = {server.name: self._unknown(server) for server in servers}
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._toolsets: OrderedDict[tuple[bytes, ...], Toolset] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
+
+    def reconfigure(self, servers: Sequence[McpServer]) -> None:
+        """From now on these are the servers. What is known of one that has not changed stays, and so do its sessions."""
+        known, self._known = self._known, {}
+        for server in servers:
+            before = known.get(server.name)
+            unchanged = before is not None and before.server == server
+            self._known[server.name] = before if before is not None and unchanged else self._unknown(server)
+        for key, session in list(self._sessions.items()):
+            if self._known.get(session.known.server.name) is not session.known:
+                del self._sessions[key]
+                session.retire()
+
+    def _unknown(self, server: McpServer) -> KnownServer:
+        settings = self._settings
+        return KnownServer(server, settings.pins, settings.observer, settings.clock, settings.chance)
 
     async def close(self) -> None:
         """Ends all connections; nobody is offered anything from now on."""

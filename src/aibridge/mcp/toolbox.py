@@ -68,9 +68,7 @@ class McpToolbox:
         complaints: TextIO | None = None,
         ca_bundle: str | None = None,
     ) -> None:
-        self._servers = tuple(servers)
-        if len({server.name for server in self._servers}) < len(self._servers):
-            raise ValueError("two MCP servers have the same name")
+        self._servers = _checked(servers)
         self._settings = ToolboxSettings(
             authorization=authorization,
             pins=pins or MemoryPins(),
@@ -94,7 +92,9 @@ class McpToolbox:
 
     async def _load(self) -> None:
         try:
-            self._sessions = await asyncio.to_thread(_sessions, self._servers, self._settings)
+            sessions = await asyncio.to_thread(_sessions, self._servers, self._settings)
+            sessions.reconfigure(self._servers)  # they may be others by now
+            self._sessions = sessions
         except Exception:  # noqa: BLE001  the edge of a background task: requests go on without tools
             _log.exception("the MCP client cannot be loaded: no tools are offered")
 
@@ -106,6 +106,15 @@ class McpToolbox:
             await asyncio.wait([self._loading])
         if self._sessions is not None:
             await self._sessions.close()
+
+    def reconfigure(self, servers: Sequence[McpServer]) -> None:
+        """From now on these are the servers. Those that have not changed, and calls that run, are not touched.
+
+        Raises: ValueError, when two have one name; then nothing has changed.
+        """
+        self._servers = _checked(servers)
+        if self._sessions is not None:
+            self._sessions.reconfigure(self._servers)
 
     # -- the port --------------------------------------------------------------------------------------
 
@@ -136,6 +145,12 @@ class McpToolbox:
         if self._sessions is None:
             return [unused(server) for server in self._servers if server.is_offered_to(actor)]
         return self._sessions.status_for(actor)
+
+
+def _checked(servers: Sequence[McpServer]) -> tuple[McpServer, ...]:
+    if len({server.name for server in servers}) < len(servers):
+        raise ValueError("two MCP servers have the same name")
+    return tuple(servers)
 
 
 def _sessions(servers: Sequence[McpServer], settings: ToolboxSettings) -> Sessions:
