@@ -277,6 +277,7 @@ class InterceptionLog:
             cache_write_tokens=fact.cache_write_tokens,
             extra=fact.extra,
             partial=fact.partial,
+            model=fact.model,
             created_at=self._clock.now(),
         )
 
