@@ -75,6 +75,10 @@ class DatabaseFile:
         """The file that the process with that boot id keeps locked while it lives."""
         return self._locks / f"boot-{boot_id}"
 
+    def login_lock(self, number: int) -> Path:
+        """The file that whoever renews a login keeps locked meanwhile; several logins may share a number."""
+        return self._locks / f"login-{number}"
+
     def connection(self, *, any_thread: bool = False) -> sqlite3.Connection:
         """A connection that commits only what is on disk; transactions are begun and ended by its user.
 

@@ -10,8 +10,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-
-import msgspec
+from dataclasses import dataclass
 
 from aibridge.database.statements import Row, Statement
 
@@ -19,7 +18,8 @@ from aibridge.database.statements import Row, Statement
 LaterWork = Callable[[sqlite3.Connection, Sequence[str]], None]
 
 
-class Entry(msgspec.Struct, eq=False):
+@dataclass(slots=True)
+class Entry:
     """One row on its way. `make` runs in the writer thread; `size` is the memory that it holds until then, in bytes."""
 
     statement: Statement

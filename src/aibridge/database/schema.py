@@ -164,7 +164,6 @@ token_usages = _of_interception(
     Column("cache_write_tokens", _COUNT, nullable=False),
     Column("extra", JsonText, nullable=False),
     Column("partial", Boolean, nullable=False),
-    Column("model", Text),  # that answered; NULL: not said, or recorded before revision 0004
     Column("cost", _COUNT),  # micro-dollars; NULL: nobody knows the price
 )
 user_prompts = _of_interception(
@@ -271,6 +270,21 @@ mcp_tools = Table(
     Column("seen_at", UtcTime, nullable=False),
     PrimaryKeyConstraint("server", "tool", name="aibridge_mcp_tools_id"),
     sqlite_with_rowid=False,
+)
+
+# Logins of people at MCP servers: sealed tokens (`login`, whose owner is an actor), registrations (`client`, a redirect
+# URI), and logins that were begun (`attempt`, the hash of a state).
+mcp_logins = Table(
+    "aibridge_mcp_logins",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("kept_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    UniqueConstraint("kind", "owner", "server", name="aibridge_mcp_logins_of"),
 )
 
 users = Table(

@@ -19,6 +19,9 @@ class NotAuthorized(Exception):
 class Authorization(Protocol):
     """Of one server, for one actor."""
 
+    def missing(self) -> str | None:
+        """What keeps this actor from being let in, in words for the person; None: nothing that is known. It costs nothing."""
+
     async def header(self) -> str | None:
         """The value of `Authorization`; None: there is none.
 
@@ -38,6 +41,9 @@ class FixedAuthorization:
 
     def __init__(self, value: str | None) -> None:
         self._value = value
+
+    def missing(self) -> str | None:
+        return None
 
     async def header(self) -> str | None:
         return self._value

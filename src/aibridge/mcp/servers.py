@@ -35,6 +35,8 @@ class McpServer:
         auth: how it knows who asks: `none`, `token` (one for all), `caller` or `oauth`.
         token: what `Authorization: Bearer` carries with `token`.
         headers: sent with each request.
+        client_id, client_secret: the client that its authorization server knows (`oauth`); without, one is registered.
+        scopes: what logins ask for (`oauth`); empty: what the server says.
         groups: whose members are offered its tools; empty: everybody.
         pin: what happens to a tool whose definition has changed: it is `report`ed, or withdrawn too (`strict`).
         announce_login: whether models of people who are not logged in are told so (`oauth`).
@@ -56,6 +58,9 @@ class McpServer:
     headers: Mapping[str, Secret] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     pin: Pin = "report"
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    scopes: tuple[str, ...] = ()
     announce_login: bool = False
     allow_private: bool = False
 
@@ -100,11 +105,26 @@ class McpServer:
             raise ValueError("token: is required (or headers)")
         if self.auth != "token" and self.token is not None:
             raise ValueError('token: is for auth = "token"')
+        self._check_login()
         for header in self.headers:
             if not _HEADER.fullmatch(header) or header.lower() in _OURS or header.lower().startswith("mcp-"):
                 raise ValueError(f"headers: {header[:40]} cannot be set")
-            if header.lower() == "authorization" and self.auth != "none" and self.token is not None:
+            if header.lower() == "authorization" and (self.token is not None or self.auth in ("oauth", "caller")):
                 raise ValueError("headers: the token is sent as Authorization")
+
+    def _check_login(self) -> None:
+        for name, given in (
+            ("client_id", self.client_id is not None),
+            ("client_secret", self.client_secret is not None),
+            ("scopes", bool(self.scopes)),
+            ("announce_login", self.announce_login),
+        ):
+            if given and self.auth != "oauth":
+                raise ValueError(f'{name}: is for auth = "oauth"')
+        if self.client_secret is not None and self.client_id is None:
+            raise ValueError("client_secret: needs a client_id")
+        if any(not scope or not scope.isprintable() or set(scope) & set(' "\\') for scope in self.scopes):
+            raise ValueError("scopes: must be words without spaces, quotes and backslashes")  # RFC 6749 section 3.3
 
     @property
     def shown_url(self) -> str | None:

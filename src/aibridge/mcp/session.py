@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TextIO
 
 import mcp_types as types
 from mcp.client import Client
@@ -22,7 +22,6 @@ from aibridge.mcp.connection import Connection, Reached, listed
 from aibridge.mcp.known_server import KnownServer
 from aibridge.mcp.offers import Offer
 from aibridge.mcp.outages import Outage
-from aibridge.mcp.transports import Outside
 from aibridge.mcp.troubles import Unavailable, ended
 
 Given = types.CallToolResult | types.InputRequiredResult
@@ -42,9 +41,7 @@ class Session:
         authorization: what it is shown.
         spawn: starts a task that the toolbox owns.
         own_outage: of this actor: others may be let in where this one is not.
-        patience: how long requests wait for the first list, in seconds.
         idle: how long a connection is kept without use, in seconds.
-        outside: what all connections share.
     """
 
     def __init__(
@@ -57,20 +54,20 @@ class Session:
         monotonic: Callable[[], float],
         patience: float,
         idle: float,
-        outside: Outside,
+        complaints: TextIO | None,
     ) -> None:
         self.known = known
         self.offer: Offer | None = None
         self.waits_until = monotonic() + patience
         """Until when requests wait for the first list."""
         self._authorization = authorization
+        self._personal = known.server.auth == "oauth"
         self._spawn = spawn
         self._own_outage = own_outage
         self._monotonic = monotonic
         self._idle = idle
-        self._outside = outside
+        self._complaints = complaints
         self._connection: Connection | None = None
-        self._retired = False
         self._read_at = -math.inf
 
     @property
@@ -81,6 +78,11 @@ class Session:
     def idle(self) -> bool:
         """Whether it has an open connection that no call uses."""
         return self._connection is not None and self._connection.client is not None and not self._connection.calls
+
+    @property
+    def missing(self) -> str | None:
+        """What this actor must do before the server lets anybody in; None: nothing."""
+        return self._authorization.missing() if self._personal else None
 
     def want(self) -> Connection | None:
         """Somebody asks for the list: it is read where it is not known or old. What is to be waited for, if anything."""
@@ -106,12 +108,6 @@ class Session:
         if self._connection is not None:
             self._connection.close()
 
-    def retire(self) -> None:
-        """Closes it when its last call is over: the server is no longer configured, or otherwise."""
-        self._retired = True
-        if self._connection is not None and not self._connection.calls:
-            self._connection.close()
-
     def _connect(self) -> Connection:
         known = self.known
         connection = Connection(
@@ -121,7 +117,7 @@ class Session:
             read=self._have_read,
             monotonic=self._monotonic,
             idle=self._idle,
-            outside=self._outside,
+            complaints=self._complaints,
         )
         self._connection = connection
         known.outage.try_again()
@@ -174,8 +170,6 @@ class Session:
             finally:
                 connection.calls -= 1
                 connection.used = self._monotonic()
-                if self._retired and not connection.calls:
-                    connection.close()
         raise AssertionError("the second attempt returns or raises")
 
     def _engaged(self) -> Connection:

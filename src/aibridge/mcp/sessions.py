@@ -16,16 +16,15 @@ import msgspec
 from mcp.shared.exceptions import MCPError
 
 from aibridge.actor import Actor
-from aibridge.egress import trusted
 from aibridge.mcp import results
 from aibridge.mcp.known_server import KnownServer
+from aibridge.mcp.login_tool import login_offer, login_result, login_tool
 from aibridge.mcp.offers import Offer
 from aibridge.mcp.outages import Outage
 from aibridge.mcp.servers import McpServer
 from aibridge.mcp.session import Session, settled
 from aibridge.mcp.settings import ToolboxSettings
 from aibridge.mcp.status import ServerStatus
-from aibridge.mcp.transports import Outside
 from aibridge.mcp.troubles import Unavailable, in_words
 from aibridge.ports import Identity
 from aibridge.tools import NO_TOOLS, Tool, ToolCall, ToolResult, Toolset
@@ -39,33 +38,17 @@ _log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """What an `McpToolbox` is once the SDK is loaded. Made in a thread."""
+    """What an `McpToolbox` is once the SDK is loaded."""
 
     def __init__(self, servers: Sequence[McpServer], settings: ToolboxSettings) -> None:
         self._settings = settings
-        self._outside = Outside(trusted(settings.ca_bundle), settings.complaints)
         self._monotonic = settings.clock.monotonic
-        self._known = {server.name: self._unknown(server) for server in servers}
+        pins, observer, clock, chance = settings.pins, settings.observer, settings.clock, settings.chance
+        self._known = {server.name: KnownServer(server, pins, observer, clock, chance) for server in servers}
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._toolsets: OrderedDict[tuple[bytes, ...], Toolset] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
-
-    def reconfigure(self, servers: Sequence[McpServer]) -> None:
-        """From now on these are the servers. What is known of one that has not changed stays, and so do its sessions."""
-        known, self._known = self._known, {}
-        for server in servers:
-            before = known.get(server.name)
-            unchanged = before is not None and before.server == server
-            self._known[server.name] = before if before is not None and unchanged else self._unknown(server)
-        for key, session in list(self._sessions.items()):
-            if self._known.get(session.known.server.name) is not session.known:
-                del self._sessions[key]
-                session.retire()
-
-    def _unknown(self, server: McpServer) -> KnownServer:
-        settings = self._settings
-        return KnownServer(server, settings.pins, settings.observer, settings.clock, settings.chance)
 
     async def close(self) -> None:
         """Ends all connections; nobody is offered anything from now on."""
@@ -82,7 +65,14 @@ class Sessions:
     # -- the port --------------------------------------------------------------------------------------
 
     async def tools(self, identity: Identity) -> Toolset:
-        sessions = list(self._sessions_of(identity))
+        sessions, announced = [], []
+        for session in self._sessions_of(identity):
+            if session.missing is None:
+                sessions.append(session)
+                continue
+            session.close()  # somebody has logged out
+            if session.known.server.announce_login:
+                announced.append(login_offer(session.known.server))
         waited_for = [
             (connection, session.waits_until)
             for session in sessions
@@ -93,7 +83,7 @@ class Sessions:
             within = until - self._monotonic()
             if within > 0:
                 await settled([connection for connection, _ in waited_for], within)
-        return self._toolset([session.offer for session in sessions if session.offer is not None])
+        return self._toolset([*(session.offer for session in sessions if session.offer is not None), *announced])
 
     async def call(self, identity: Identity, tool: Tool, call: ToolCall) -> ToolResult:
         known = self._known.get(tool.server)
@@ -113,6 +103,11 @@ class Sessions:
             self._settings.observer.called(tool.server, outcome, self._monotonic() - began)
 
     async def _called(self, session: Session, tool: Tool, call_id: str, arguments: dict[str, Any]) -> ToolResult:
+        server, missing = session.known.server, session.missing
+        if server.announce_login and tool == login_tool(server):
+            return login_result(call_id, server, missing)
+        if missing is not None:
+            return results.failure(call_id, f"the server {tool.server} cannot be used: {missing}")
         try:
             given = await session.call(tool.name, arguments)
         except Unavailable as error:
@@ -162,7 +157,7 @@ class Sessions:
                 monotonic=self._monotonic,
                 patience=self._settings.patience,
                 idle=self._settings.idle,
-                outside=self._outside,
+                complaints=self._settings.complaints,
             )
             self._forget_some()
         self._sessions.move_to_end(key)

@@ -22,4 +22,3 @@ class ToolboxSettings:
     patience: float
     idle: float
     complaints: TextIO | None
-    ca_bundle: str | None

@@ -41,6 +41,7 @@ class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_error_at: datetime | None
     tools: tuple[OfferedTool, ...]
     left_out: tuple[LeftOutTool, ...]
+    login: str | None = None  # done, needed; null where nobody logs in, or where it is not one person's status
     changed: tuple[str, ...]  # tools whose definition is not the one that was first seen
 
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from msgspec.structs import replace
+
 from aibridge.actor import Actor
 from aibridge.clock import SystemClock
 from aibridge.mcp.authorization import AuthorizationFor, fixed_authorization
@@ -47,7 +49,6 @@ class McpToolbox:
         patience: how long requests wait for lists that were never read, in seconds.
         idle: how long a connection is kept without use, in seconds.
         complaints: where the standard error of local servers goes; by default nowhere.
-        ca_bundle: a file with the authorities (PEM) that servers are verified by; by default the machine's.
 
     Raises:
         ValueError: two servers have one name.
@@ -66,9 +67,10 @@ class McpToolbox:
         patience: float = PATIENCE,
         idle: float = _IDLE,
         complaints: TextIO | None = None,
-        ca_bundle: str | None = None,
     ) -> None:
-        self._servers = _checked(servers)
+        self._servers = tuple(servers)
+        if len({server.name for server in self._servers}) < len(self._servers):
+            raise ValueError("two MCP servers have the same name")
         self._settings = ToolboxSettings(
             authorization=authorization,
             pins=pins or MemoryPins(),
@@ -78,7 +80,6 @@ class McpToolbox:
             patience=patience,
             idle=idle,
             complaints=complaints,
-            ca_bundle=ca_bundle,
         )
         self._loading: asyncio.Task[None] | None = None
         self._sessions: Sessions | None = None
@@ -92,11 +93,11 @@ class McpToolbox:
 
     async def _load(self) -> None:
         try:
-            sessions = await asyncio.to_thread(_sessions, self._servers, self._settings)
-            sessions.reconfigure(self._servers)  # they may be others by now
-            self._sessions = sessions
+            sessions = await asyncio.to_thread(_sessions_class)
         except Exception:  # noqa: BLE001  the edge of a background task: requests go on without tools
-            _log.exception("the MCP client cannot be loaded: no tools are offered")
+            _log.exception("the MCP SDK cannot be loaded: no tools are offered")
+            return
+        self._sessions = sessions(self._servers, self._settings)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -106,15 +107,6 @@ class McpToolbox:
             await asyncio.wait([self._loading])
         if self._sessions is not None:
             await self._sessions.close()
-
-    def reconfigure(self, servers: Sequence[McpServer]) -> None:
-        """From now on these are the servers. Those that have not changed, and calls that run, are not touched.
-
-        Raises: ValueError, when two have one name; then nothing has changed.
-        """
-        self._servers = _checked(servers)
-        if self._sessions is not None:
-            self._sessions.reconfigure(self._servers)
 
     # -- the port --------------------------------------------------------------------------------------
 
@@ -143,17 +135,22 @@ class McpToolbox:
     def status_for(self, actor: Actor) -> list[ServerStatus]:
         """The same of the servers that are for this person, with the person's own session and list."""
         if self._sessions is None:
-            return [unused(server) for server in self._servers if server.is_offered_to(actor)]
-        return self._sessions.status_for(actor)
+            found = [unused(server) for server in self._servers if server.is_offered_to(actor)]
+        else:
+            found = self._sessions.status_for(actor)
+        servers = {server.name: server for server in self._servers}
+        return [self._with_login(each, servers[each.name], actor) for each in found]
+
+    def _with_login(self, status: ServerStatus, server: McpServer, actor: Actor) -> ServerStatus:
+        if server.auth != "oauth":
+            return status
+        missing = self._settings.authorization(server, Identity(actor, [], b"")).missing()
+        if missing is None:
+            return replace(status, login="done")
+        return replace(status, login="needed", last_error=missing, last_error_at=None, tools=(), left_out=())
 
 
-def _checked(servers: Sequence[McpServer]) -> tuple[McpServer, ...]:
-    if len({server.name for server in servers}) < len(servers):
-        raise ValueError("two MCP servers have the same name")
-    return tuple(servers)
-
-
-def _sessions(servers: Sequence[McpServer], settings: ToolboxSettings) -> Sessions:
+def _sessions_class() -> type[Sessions]:
     from aibridge.mcp.sessions import Sessions  # noqa: PLC0415  in a thread, see above
 
-    return Sessions(servers, settings)
+    return Sessions

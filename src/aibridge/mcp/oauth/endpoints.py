@@ -1,0 +1,159 @@
+"""What is asked of an authorization server: to know us, to give tokens for a code, to renew them, to end them.
+
+Its answers are quoted nowhere: only an error's code, which is a word of RFC 6749, gets into a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlencode
+
+import httpx2
+import msgspec
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from pydantic import ValidationError
+
+from aibridge.mcp.oauth.discovery import GRANTS
+from aibridge.mcp.oauth.fetching import Fetching
+from aibridge.mcp.oauth.values import Attempt, AuthorizationServer, Login, LoginFailed, LoginGone, OAuthClient
+
+_FORM = "application/x-www-form-urlencoded"
+_METHODS = ("client_secret_basic", "client_secret_post", "none")  # those that we speak, the best first
+_WORD = re.compile(r"[a-z0-9_.-]{1,60}")
+
+
+async def registered(at: AuthorizationServer, redirect_uri: str, http: Fetching) -> OAuthClient:
+    """A client of our own, made for us now (RFC 7591). Raises: LoginFailed."""
+    if at.registration_endpoint is None:
+        raise LoginFailed("its authorization server makes no clients: set client_id")
+    wanted = {
+        "client_name": "aibridge",
+        "redirect_uris": [redirect_uri],
+        "grant_types": GRANTS,
+        "response_types": ["code"],
+        "token_endpoint_auth_method": next((each for each in _METHODS if each in at.methods), _METHODS[0]),
+        "application_type": "web" if redirect_uri.startswith("https:") else "native",
+        **({} if at.scope is None else {"scope": at.scope}),
+    }
+    answer = await http.post(at.registration_endpoint, msgspec.json.encode(wanted), "application/json", {})
+    if answer.status_code not in (200, 201):
+        raise LoginFailed(f"its authorization server registers no client{_why(answer)}")
+    try:
+        made = OAuthClientInformationFull.model_validate_json(answer.content)
+    except ValidationError:
+        raise LoginFailed("its authorization server's answer to a registration cannot be read") from None
+    method = made.token_endpoint_auth_method or ("none" if made.client_secret is None else _METHODS[0])
+    if method not in _METHODS:
+        raise LoginFailed("its authorization server wants clients to authenticate in a way that is not spoken here")
+    return OAuthClient(issuer=at.issuer, client_id=made.client_id, client_secret=made.client_secret, method=method)
+
+
+async def login_for(attempt: Attempt, code: str, now: datetime, http: Fetching) -> Login:
+    """The tokens for a code. Raises: LoginFailed."""
+    asked = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": attempt.redirect_uri,
+        "code_verifier": attempt.verifier,
+        "resource": attempt.at.resource,
+    }
+    answer = await _posted(attempt.at.token_endpoint, asked, attempt.client, http)
+    if answer.status_code != 200:
+        raise LoginFailed(f"its authorization server gives no token{_why(answer)}")
+    token = _token(answer)
+    return Login(
+        url=attempt.url,
+        client=attempt.client,
+        at=attempt.at,
+        access_token=token.access_token,
+        refresh_token=token.refresh_token,
+        expires_at=_end(token, now),
+        renewed_at=now,
+    )
+
+
+async def renewed(login: Login, now: datetime, http: Fetching) -> Login:
+    """The login with new tokens.
+
+    Raises:
+        LoginGone: there will be none. LoginFailed: there is none now.
+    """
+    if login.refresh_token is None:
+        raise LoginGone("it has ended and cannot be renewed")
+    asked = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "resource": login.at.resource}
+    answer = await _posted(login.at.token_endpoint, asked, login.client, http)
+    if answer.status_code in (400, 401) and _error(answer) in (
+        "invalid_grant",
+        "invalid_client",
+        "unauthorized_client",
+    ):
+        raise LoginGone(f"it was ended by the authorization server{_why(answer)}")
+    if answer.status_code != 200:
+        raise LoginFailed(f"its authorization server renews nothing now{_why(answer)}")
+    token = _token(answer)
+    return Login(
+        url=login.url,
+        client=login.client,
+        at=login.at,
+        access_token=token.access_token,
+        refresh_token=token.refresh_token or login.refresh_token,  # it need not be another (RFC 6749 section 6)
+        expires_at=_end(token, now),
+        renewed_at=now,
+    )
+
+
+async def revoked(login: Login, http: Fetching) -> bool:
+    """Whether the authorization server took the tokens back (RFC 7009). Raises: LoginFailed: nobody knows."""
+    if login.at.revocation_endpoint is None:
+        return False
+    token, kind = login.refresh_token, "refresh_token"
+    if token is None:
+        token, kind = login.access_token, "access_token"
+    asked = {"token": token, "token_type_hint": kind}
+    answer = await _posted(login.at.revocation_endpoint, asked, login.client, http)
+    return answer.status_code == 200
+
+
+async def _posted(url: str, asked: dict[str, str], client: OAuthClient, http: Fetching) -> httpx2.Response:
+    headers: dict[str, str] = {}
+    form = dict(asked)
+    secret = client.client_secret
+    if client.method == "client_secret_basic" and secret is not None:
+        pair = f"{quote(client.client_id, safe='')}:{quote(secret, safe='')}"  # RFC 6749 section 2.3.1
+        headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        form["client_id"] = client.client_id
+        if client.method == "client_secret_post" and secret is not None:
+            form["client_secret"] = secret
+    return await http.post(url, urlencode(form).encode(), _FORM, headers)
+
+
+def _token(answer: httpx2.Response) -> OAuthToken:
+    try:
+        token = OAuthToken.model_validate_json(answer.content)
+    except ValidationError:
+        raise LoginFailed("its authorization server's token cannot be read") from None
+    if not token.access_token or not token.access_token.isascii() or not token.access_token.isprintable():
+        raise LoginFailed("its authorization server's token cannot be sent")
+    return token
+
+
+def _end(token: OAuthToken, now: datetime) -> datetime | None:
+    if token.expires_in is None:
+        return None
+    return now + timedelta(seconds=min(max(token.expires_in, 0), 10 * 365 * 86400))
+
+
+def _error(answer: httpx2.Response) -> str:
+    try:
+        found = msgspec.json.decode(answer.content)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    word = found.get("error") if isinstance(found, dict) else None
+    return word if isinstance(word, str) and _WORD.fullmatch(word) else ""
+
+
+def _why(answer: httpx2.Response) -> str:
+    return f" ({_error(answer) or f'it answers {answer.status_code}'})"

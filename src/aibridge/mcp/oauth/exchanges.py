@@ -1,0 +1,75 @@
+"""What is said to a server's authorization server, one exchange a function. The SDK is loaded with the first, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from importlib import import_module
+
+from aibridge.mcp.oauth.fetching import fetching
+from aibridge.mcp.oauth.values import Attempt, AuthorizationServer, Login, OAuthClient
+from aibridge.mcp.servers import McpServer
+
+
+async def introduced(
+    server: McpServer, redirect_uri: str, known: OAuthClient | None
+) -> tuple[AuthorizationServer, OAuthClient]:
+    """Where logins are made, and as whom: the configured client, the one that is `known` there, or a new one.
+
+    Raises: LoginFailed.
+    """
+    await _loaded()
+    from aibridge.mcp.oauth.discovery import discovered  # noqa: PLC0415  see the module
+    from aibridge.mcp.oauth.endpoints import registered  # noqa: PLC0415  as above
+
+    async with fetching(allow_private=server.allow_private) as http:
+        at = await discovered(server, http)
+        ours = configured(server, at)
+        if ours is not None:
+            return at, ours
+        if known is not None and known.issuer == at.issuer:
+            return at, known
+        return at, await registered(at, redirect_uri, http)
+
+
+async def login_for(server: McpServer, attempt: Attempt, code: str, now: datetime) -> Login:
+    """The tokens for a code. Raises: LoginFailed."""
+    await _loaded()
+    from aibridge.mcp.oauth.endpoints import login_for  # noqa: PLC0415  see the module
+
+    async with fetching(allow_private=server.allow_private) as http:
+        return await login_for(attempt, code, now, http)
+
+
+async def renewed(server: McpServer, login: Login, now: datetime) -> Login:
+    """The login with new tokens. Raises: LoginGone: there will be none. LoginFailed: there is none now."""
+    await _loaded()
+    from aibridge.mcp.oauth.endpoints import renewed  # noqa: PLC0415  see the module
+
+    async with fetching(allow_private=server.allow_private) as http:
+        return await renewed(login, now, http)
+
+
+async def revoked(server: McpServer, login: Login) -> bool:
+    """Whether the authorization server took the tokens back. Raises: LoginFailed: nobody knows."""
+    await _loaded()
+    from aibridge.mcp.oauth.endpoints import revoked  # noqa: PLC0415  see the module
+
+    async with fetching(allow_private=server.allow_private) as http:
+        return await revoked(login, http)
+
+
+def configured(server: McpServer, at: AuthorizationServer) -> OAuthClient | None:
+    """The client that the configuration names; its secret may be another one than when a login was made."""
+    if server.client_id is None:
+        return None
+    secret = None if server.client_secret is None else server.client_secret.reveal()
+    method = "none"
+    if secret is not None:
+        basic = "client_secret_basic" in at.methods or "client_secret_post" not in at.methods
+        method = "client_secret_basic" if basic else "client_secret_post"
+    return OAuthClient(issuer=at.issuer, client_id=server.client_id, client_secret=secret, method=method)
+
+
+async def _loaded() -> None:
+    await asyncio.to_thread(import_module, "aibridge.mcp.oauth.endpoints")
