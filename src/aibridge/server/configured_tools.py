@@ -8,32 +8,32 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibridge.credentials import Secret
 from aibridge.ports import Clock, Pins, ToolboxObserver
 from aibridge.server.config import Configuration, Wrong
 from aibridge.server.config.values import Unresolved, resolved
+from aibridge.server.configured_logins import authorization_with, check_logins
 from aibridge.tool_settings import ToolSettings
 
 if TYPE_CHECKING:
     from aibridge.mcp import McpServer, McpToolbox
+    from aibridge.mcp.oauth.logins import Logins
 
 
 def configured_servers(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> tuple[McpServer, ...]:
     """Raises: Wrong."""
     servers: dict[str, McpServer] = {}
     for index, table in enumerate(configuration.settings.mcp_servers):
-        if table.auth in ("oauth", "caller"):  # not built (config/unbuilt.py says so): without it they let nobody in
+        if table.auth == "caller":  # not built (config/unbuilt.py says so): without it they let nobody in
             continue
         server = _server(configuration, index, environ)
         if server.name in servers:
             where = configuration.place(("mcp_servers", index, "name"))
             raise Wrong(f"{where}: {server.name!r} is the name of another server too; give each its own")
         servers[server.name] = server
-    if servers:
-        _check_ca_bundle(configuration)
+    check_logins(configuration)
     return tuple(servers.values())
 
 
@@ -66,6 +66,9 @@ def _server(configuration: Configuration, index: int, environ: Mapping[str, str]
             headers={name: secret("headers", value) for name, value in table.headers.items()},
             groups=tuple(table.groups),
             pin=table.pin,
+            client_id=table.client_id,
+            client_secret=None if table.client_secret is None else secret("client_secret", table.client_secret),
+            scopes=tuple(table.scopes),
             announce_login=table.announce_login,
             allow_private=table.allow_private,
         )
@@ -94,46 +97,24 @@ def configured_rules(configuration: Configuration) -> ToolSettings:
         raise Wrong(f"{configuration.place(('tools', setting))}: {why}") from None
 
 
-def ca_bundle_of(configuration: Configuration) -> str | None:
-    """The file with the authorities that servers are verified by: those of the providers. None: the machine's."""
-    said = configuration.settings.upstream.ca_bundle
-    return None if said is None else str(configuration.base / Path(said).expanduser())
-
-
-def _check_ca_bundle(configuration: Configuration) -> None:
-    from aibridge.egress import trusted  # noqa: PLC0415  see above
-
-    ca_bundle = ca_bundle_of(configuration)
-    if ca_bundle is not None:
-        try:
-            trusted(ca_bundle)
-        except OSError as error:
-            why = error.strerror or "not certificates, as PEM"
-            raise Wrong(f"{configuration.place(('upstream', 'ca_bundle'))}: cannot be read ({why})") from None
-
-
 def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:
     """What must not be written anywhere."""
     for server in servers:
-        for secret in (server.token, *server.headers.values(), *server.env.values()):
+        for secret in (server.token, server.client_secret, *server.headers.values(), *server.env.values()):
             if secret is not None:
                 yield secret.reveal()
 
 
 @asynccontextmanager
 async def opened_toolbox(
-    servers: Sequence[McpServer],
-    *,
-    pins: Pins,
-    observer: ToolboxObserver,
-    clock: Clock,
-    ca_bundle: str | None,
+    servers: Sequence[McpServer], logins: Logins | None, *, pins: Pins, observer: ToolboxObserver, clock: Clock
 ) -> AsyncIterator[McpToolbox | None]:
-    """The toolbox over `servers`; None: there are none. Nobody is connected to yet."""
+    """The toolbox over `servers`, with people's own `logins`; None: there are none. Nobody is connected to yet."""
     if not servers:
         yield None
         return
     from aibridge.mcp import McpToolbox  # noqa: PLC0415  see above
 
-    async with McpToolbox(servers, pins=pins, observer=observer, clock=clock, ca_bundle=ca_bundle) as toolbox:
+    authorization = authorization_with(logins, clock)
+    async with McpToolbox(servers, authorization=authorization, pins=pins, observer=observer, clock=clock) as toolbox:
         yield toolbox

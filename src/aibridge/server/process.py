@@ -28,7 +28,8 @@ from aibridge.server.app import FrontDoor
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.config import Configuration
-from aibridge.server.configured_tools import ca_bundle_of, opened_toolbox, secrets_of
+from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
+from aibridge.server.configured_tools import opened_toolbox, secrets_of
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
@@ -103,7 +104,7 @@ async def serve_process(
     """
     settings = plan.configuration.settings
     async with (
-        composed(plan) as gateway,
+        composed(plan, sockets[0] if sockets else None) as gateway,
         insight.metered(gateway.metrics, gateway.store, list(scraped)),
         asyncio.TaskGroup() as group,
     ):
@@ -131,24 +132,27 @@ async def serve_process(
 
 
 @asynccontextmanager
-async def composed(plan: Plan) -> AsyncIterator[Gateway]:
+async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncIterator[Gateway]:
     """Opens the store and puts the application together; leaving the block ends what runs and keeps its records.
+
+    `listening` says where our own pages are, unless the configuration does.
 
     Raises:
         DatabaseUnusable
     """
     configuration, clock = plan.configuration, SystemClock()
     server, recording = configuration.settings.server, configuration.settings.recording
-    metrics = insight.metrics(configuration)
+    metrics, address = insight.metrics(configuration), pages_address(configuration, listening)
     async with (
         insight.tracing(configuration) as tracing,
         _opened_store(plan, clock, metrics) as store,
+        opened_logins(plan.mcp_servers, plan.secret, store.file, clock, address) as logins,
         opened_toolbox(
             plan.mcp_servers,
+            logins,
             pins=SqlitePins(store.file, clock),
             observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
             clock=clock,
-            ca_bundle=ca_bundle_of(configuration),
         ) as toolbox,
     ):
         authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
@@ -172,7 +176,8 @@ async def composed(plan: Plan) -> AsyncIterator[Gateway]:
             fail=recording.fail,
         )
         draining = Draining()
-        door_of_api = ApiDoor(store.file, authenticator, clock, plan.providers, bridge.states, toolbox)
+        pages = pages_of_logins(plan.secret, logins, store.people, address)
+        door_of_api = ApiDoor(store.file, authenticator, clock, plan.providers, bridge.states, toolbox, pages)
         async with aclosing(door_of_api) as api, bridge:
             own: dict[bytes, Application] = {
                 b"/healthz": health(__version__),

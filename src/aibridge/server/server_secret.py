@@ -23,7 +23,7 @@ FILE = "server.secret"
 # 128 bits as the tightest text, base64, writes them; a sentence of this length is weaker, but its owner's choice.
 SHORTEST = 22
 
-Use = Literal["token hashes", "attribution hashes", "encryption at rest"]
+Use = Literal["token hashes", "attribution hashes", "encryption at rest", "page sessions"]
 
 
 def server_secret(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> Secret:

@@ -185,12 +185,10 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
     configuration = load(file, {})
 
     assert list(configuration.warnings) == [
-        "server.public_url is not built yet and has no effect (pages and sign-in)",
         "database.retention is not built yet and has no effect (deleting old records)",
         "database.durability is not built yet and has no effect (PostgreSQL)",
         "auth mode 'oidc' is not built yet and has no effect",
         "auth mode 'coder' is not built yet and has no effect",
-        "mcp_servers[0].auth 'oauth' is not built yet: the server is left out",
     ]
 
 

@@ -16,7 +16,6 @@ class Chunk(msgspec.Struct):
 
     id: Any = None
     object: Any = None
-    model: Any = None
     choices: Any = None
     usage: Any = None
     error: Any = None

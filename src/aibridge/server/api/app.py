@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,6 +44,7 @@ def management_app(
     clock: Clock,
     providers: ProvidersShown,
     toolbox: McpToolbox | None = None,
+    more: Sequence[Route] = (),
 ) -> Starlette:
     pages = Pages(reading, authenticator, clock, providers, toolbox)
     routes = [
@@ -56,7 +57,7 @@ def management_app(
             ("/mcp", pages.mcp),
         )
     ]
-    routes.append(Route("/openapi.json", pages.openapi))
+    routes += (Route("/openapi.json", pages.openapi), *more)
     answers = dict.fromkeys((*problems.ANSWERED, 500), problems.answer_to)
     app = Starlette(routes=routes, exception_handlers=answers)
     app.router.redirect_slashes = False  # it would lead to whatever host the client has named

@@ -17,6 +17,7 @@ from aibridge.server.http.asgi import Application, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from aibridge.mcp import McpToolbox
+    from aibridge.server.configured_logins import PagesOfLogins
 
 
 class ApiDoor:
@@ -30,8 +31,10 @@ class ApiDoor:
         providers: Sequence[Provider],
         states: ProviderStates,
         toolbox: McpToolbox | None = None,
+        pages: PagesOfLogins | None = None,
     ) -> None:
         self._toolbox = toolbox
+        self._pages = pages
         self._file = file
         self._authenticator = authenticator
         self._clock = clock
@@ -56,8 +59,10 @@ class ApiDoor:
         from aibridge.server.api.app import management_app  # noqa: PLC0415  see above
         from aibridge.server.api.providers import providers_shown  # noqa: PLC0415  see above
         from aibridge.server.reading import Reading  # noqa: PLC0415  see above
+        from aibridge.server.web.logins import login_routes  # noqa: PLC0415  as above
 
         reading = Reading(self._file, self._clock)
         self._close = reading.close
         shown = partial(providers_shown, self._providers, self._states, process=os.getpid())
-        return management_app(reading, self._authenticator, self._clock, shown, self._toolbox)
+        more = () if self._pages is None else login_routes(self._pages, self._authenticator, self._clock)
+        return management_app(reading, self._authenticator, self._clock, shown, self._toolbox, more)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TextIO
 
@@ -13,13 +15,16 @@ from aibridge.database.files import DatabaseFile
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.errors import RecordingFailed
 from aibridge.mcp import McpServer, McpToolbox
+from aibridge.mcp.oauth.logins import Logins
 from aibridge.mcp.status import ServerStatus
 from aibridge.ports import Identity
 from aibridge.server.cli import opening
 from aibridge.server.config import Configuration, load
-from aibridge.server.configured_tools import ca_bundle_of, configured_servers
+from aibridge.server.configured_logins import authorization_with, login_page, opened_logins, pages_address
+from aibridge.server.configured_tools import configured_servers
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.persons import NotPossible
+from aibridge.server.server_secret import server_secret
 from aibridge.stores.pins import SqlitePins
 
 _PATIENCE = 35.0  # seconds; more than the toolbox takes to give up an attempt
@@ -41,6 +46,9 @@ def status_of(config: Path | None, name: str, user: str | None, *, show_complain
         raise NotPossible(f"the MCP server {name} is not for {user}: it is for {', '.join(server.groups)}")
     complaints = sys.stderr if show_complaints else None
     (status,) = asyncio.run(_asked(configuration, [server], actor, complaints))
+    if status.login == "needed":
+        whose = "of each user's own: say whose with --user" if user is None else f"of {user}: {status.last_error}"
+        raise NotPossible(f"the MCP server {name} wants a login {whose}")
     if status.state != "up":
         raise NotPossible(f"the MCP server {name} is down: {status.last_error or 'it did not answer in time'}")
     return status
@@ -56,6 +64,44 @@ def accepted(config: Path | None, name: str, tool: str | None) -> list[str]:
         raise NotPossible(str(error)) from None
 
 
+def where_to_log_in(config: Path | None, name: str, user: str | None) -> str:
+    """The address of the page. Raises: Wrong, DatabaseUnusable, NotPossible."""
+    configuration = load(config)
+    server = _with_logins(configuration, name)
+    actor = _actor(config, [server], user)
+    if not server.is_offered_to(actor):
+        raise NotPossible(f"the MCP server {name} is not for {user}: it is for {', '.join(server.groups)}")
+    return login_page(pages_address(configuration), name)
+
+
+def logged_out(config: Path | None, name: str, user: str) -> tuple[bool, bool]:
+    """Whether there was a login, which is gone now, and whether its tokens were taken back at their authorization server.
+
+    Raises: Wrong, DatabaseUnusable, NotPossible.
+    """
+    configuration = load(config)
+    server = _with_logins(configuration, name)
+    actor = _actor(config, [server], user)
+
+    async def forget() -> tuple[bool, bool]:
+        log_to_stderr("text", level="error")
+        async with logins_of(configuration, [server]) as logins:
+            assert logins is not None
+            return await logins.forgotten(actor.id, server)
+
+    try:
+        return asyncio.run(forget())
+    except RecordingFailed as error:
+        raise NotPossible(str(error)) from None
+
+
+def _with_logins(configuration: Configuration, name: str) -> McpServer:
+    server = _named(configured_servers(configuration), name)
+    if server.auth != "oauth":
+        raise NotPossible(f"nobody logs in at the MCP server {name}: its auth is {server.auth}, not oauth")
+    return server
+
+
 async def _asked(
     configuration: Configuration,
     servers: list[McpServer] | tuple[McpServer, ...],
@@ -63,17 +109,36 @@ async def _asked(
     complaints: TextIO | None,
 ) -> list[ServerStatus]:
     log_to_stderr("text", level="error")
-    pins, identity = _pins(configuration), Identity(actor, [], b"")
-    bundle = ca_bundle_of(configuration)
-    async with McpToolbox(servers, pins=pins, patience=_PATIENCE, complaints=complaints, ca_bundle=bundle) as toolbox:
+    pins, clock, identity = _pins(configuration), SystemClock(), Identity(actor, [], b"")
+    async with (
+        logins_of(configuration, servers) as logins,
+        McpToolbox(
+            servers,
+            authorization=authorization_with(logins, clock),
+            pins=pins,
+            patience=_PATIENCE,
+            complaints=complaints,
+        ) as toolbox,
+    ):
         await toolbox.tools(identity)
-        return toolbox.status()
+        own = {status.name: status for status in toolbox.status_for(actor)}
+        return [own.get(status.name, status) for status in toolbox.status()]
 
 
 def _pins(configuration: Configuration) -> SqlitePins:
+    return SqlitePins(_file(configuration), SystemClock())
+
+
+def _file(configuration: Configuration) -> DatabaseFile:
     file = DatabaseFile.at(configuration.database)
     bring_up_to_date(file)
-    return SqlitePins(file, SystemClock())
+    return file
+
+
+def logins_of(configuration: Configuration, servers: Sequence[McpServer]) -> AbstractAsyncContextManager[Logins | None]:
+    """The logins of the configured database. Raises: Wrong, DatabaseUnusable."""
+    file, address = _file(configuration), pages_address(configuration)
+    return opened_logins(servers, server_secret(configuration), file, SystemClock(), address)
 
 
 def _named(servers: tuple[McpServer, ...], name: str) -> McpServer:

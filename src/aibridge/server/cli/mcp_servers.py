@@ -28,13 +28,14 @@ def list_servers(user: User = None, config: Config = None, json: AsJson = False)
         printing.as_json(found)
         return
     printing.table(
-        ("NAME", "STATE", "TRANSPORT", "PROTOCOL", "TOOLS", "LEFT OUT", "ERROR"),
+        ("NAME", "STATE", "TRANSPORT", "PROTOCOL", "LOGIN", "TOOLS", "LEFT OUT", "ERROR"),
         [
             (
                 s.name,
                 s.state,
                 s.transport,
                 s.protocol_version or "-",
+                s.login or "-",
                 str(len(s.tools)),
                 str(len(s.left_out)),
                 s.last_error or "-",
@@ -70,6 +71,48 @@ def connect(name: Name, user: User = None, config: Config = None, json: AsJson =
 
 
 @app.command()
+def login(
+    name: Name,
+    user: Annotated[
+        str | None, typer.Option(help="Who is to log in (a name or an id): is the server for them?")
+    ] = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """Print the address of the page, at the running gateway, where a person logs in at a server."""
+    from aibridge.server.cli import printing
+    from aibridge.server.cli.asking_mcp_servers import where_to_log_in
+
+    page = where_to_log_in(config, name, user)
+    if json:
+        printing.as_json({"server": name, "page": page})
+        return
+    printing.note("open this page while the gateway runs, and sign in with the key of whoever logs in:")
+    printing.line(page)
+
+
+@app.command()
+def logout(
+    name: Name,
+    user: Annotated[str, typer.Option(help="Whose login (a name or an id).")],
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """Forget a person's login at a server, and take its tokens back where the authorization server does that."""
+    from aibridge.server.cli import printing
+    from aibridge.server.cli.asking_mcp_servers import logged_out
+
+    gone, revoked = logged_out(config, name, user)
+    if json:
+        printing.as_json({"server": name, "user": user, "logged_out": gone, "revoked": revoked})
+    elif not gone:
+        printing.line(f"{user} had not logged in at {name}")
+    else:
+        at = "its tokens were taken back" if revoked else "its tokens may live until they end: they were not taken back"
+        printing.line(f"{user} is logged out at {name}; {at}")
+
+
+@app.command()
 def accept(
     name: Name,
     tool: Annotated[str | None, typer.Option(help="Only this tool, by the server's own name of it.")] = None,
@@ -88,5 +131,5 @@ def accept(
 
 
 def _in_words(status: ServerStatus) -> str:
-    tools = f"tools offered: {len(status.tools)}, left out: {len(status.left_out)}"
-    return f"{status.name} is up ({status.transport}, protocol {status.protocol_version}); {tools}"
+    tools = f"{len(status.tools)} tools offered, {len(status.left_out)} left out"
+    return f"{status.name} is up: {status.transport}, protocol {status.protocol_version}, {tools}"

@@ -164,6 +164,9 @@ class McpServer(Table):
     headers: dict[str, str] = Field(default={}, repr=False, json_schema_extra={"secret": True})
     groups: Words = []
     pin: Literal["report", "strict"] = "report"
+    client_id: str | None = None
+    client_secret: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
+    scopes: Words = []
     announce_login: bool = False
     allow_private: bool = False
 

@@ -14,7 +14,6 @@ from aibridge.server.config.schema import ProviderTable, Settings
 SQLITE = "sqlite:///"
 _LATER = "is not built yet and has no effect"
 _SINGLE: dict[tuple[str, str], str] = {
-    ("server", "public_url"): "pages and sign-in",
     ("database", "retention"): "deleting old records",
     ("database", "durability"): "PostgreSQL",
 }
@@ -68,5 +67,5 @@ def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -
             yield f"auth mode {mode!r} {_LATER}"
     yield from (f"{variable} {_LATER}" for variable in foreign)
     for index, server in enumerate(settings.mcp_servers):
-        if server.auth in ("oauth", "caller"):
+        if server.auth == "caller":
             yield f"mcp_servers[{index}].auth {server.auth!r} is not built yet: the server is left out"
