@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from anthropic import AsyncAnthropic
@@ -25,7 +26,9 @@ async def test_once_prints_what_was_recorded_of_each_dialect_and_leaves_nothing_
 
     lines = output.decode().splitlines()
     header = next(line for line in lines if line.startswith("PERSON"))
-    rows = [line.split() for line in lines if line.startswith(("alice", "bob"))]
+    calls = lines.index(next(line for line in lines if line.startswith("PERSON  TOOL")))
+    rows = [line.split() for line in lines[:calls] if line.startswith(("alice", "bob"))]
+    called = [line.split() for line in lines[calls + 1 :]]
     assert complaints == b""
     assert process.returncode == 0
     assert " ".join(header.split()) == "PERSON CLIENT MODEL PROMPT IN OUT CACHE READ CACHE WRITE TOOLS THOUGHTS SESSION"
@@ -33,6 +36,8 @@ async def test_once_prints_what_was_recorded_of_each_dialect_and_leaves_nothing_
         ("alice", "Anthropic SDK", "claude-sonnet-5"),
         ("alice", "Anthropic SDK", "claude-sonnet-5"),
         ("alice", "Anthropic SDK", "claude-sonnet-5"),
+        ("alice", "Anthropic SDK", "claude-sonnet-5"),
+        ("bob", "OpenAI SDK", "gpt-5.4"),
         ("bob", "OpenAI SDK", "gpt-5.4"),
         ("bob", "OpenAI SDK", "gpt-5.4"),
         ("bob", "OpenAI SDK", "gpt-5.4"),
@@ -41,10 +46,16 @@ async def test_once_prints_what_was_recorded_of_each_dialect_and_leaves_nothing_
     assert "Why do swallows fly low before rain?" in first
     assert re.search(r"\? [1-9]\d* [1-9]\d* 0 0 - The prompt is", first)  # tokens, no tool, a thought
     assert re.search(r" - \d+ [1-9]\d* [1-9]\d* [1-9]\d* - - ", third)  # a tool's result is no prompt; the cache
-    assert ["find_room" in row[4:] for row in rows] == [False, True, False, False, False, False]
-    assert ["office_hours" in row[4:] for row in rows] == [False, False, False, True, False, False]
-    assert [row[-1] == "lunch-plans" for row in rows] == [False, False, False, False, True, True]
+    assert ["find_room" in row[4:] for row in rows] == [number == 1 for number in range(8)]
+    assert ["office_hours" in row[4:] for row in rows] == [number == 4 for number in range(8)]
+    assert [row[-1] == "lunch-plans" for row in rows] == [number in (5, 6) for number in range(8)]
     assert rows[1][-1] == rows[2][-1] != rows[0][-1]  # the tool's result belongs to the session of its call
+    assert [(row[0], row[1], row[2], row[-1]) for row in called] == [
+        ("alice", "find_ticket", '{"number":17}', "ok"),
+        ("bob", "find_ticket", '{"number":23}', "ok"),
+        ("bob", "find_person", '{"name":"Alan', "ok"),
+    ]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/mcp", called[0][3])
     assert left_in(tmp_path) == []
 
 
@@ -70,6 +81,33 @@ async def test_a_served_demo_takes_the_lines_that_it_prints_and_shows_what_they_
     assert complaints == b""
     assert process.returncode == 0
     assert left_in(tmp_path) == []
+
+
+async def test_any_client_gets_what_only_the_helpdesk_knows(tmp_path: Path) -> None:
+    async with demo_process(tmp_path, "--port", "0") as process:
+        demo = await served(process)
+        easy, steps = re.findall(r"^  (.*helpdesk ticket.*)$", demo.said, re.MULTILINE)
+        async with asyncio.timeout(BOUND):
+            async with AsyncAnthropic(base_url=demo.anthropic_url, api_key=demo.key, max_retries=0) as anthropic:
+                asked: Any = {"model": "m", "max_tokens": 500, "messages": [{"role": "user", "content": easy}]}
+                message = await anthropic.messages.create(**asked)
+            async with AsyncOpenAI(base_url=demo.openai_url, api_key=demo.key, max_retries=0) as openai:
+                asked = {"model": "n", "messages": [{"role": "user", "content": steps}]}
+                completion = await openai.chat.completions.create(**asked)
+                async with openai.responses.stream(model="n", input=steps) as stream:
+                    response = await stream.get_final_response()
+            mine = await demo.interceptions()
+            process.send_signal(signal.SIGINT)
+            await process.communicate()
+
+    replies = [each.model_dump_json() for each in (message, completion, response)]
+    assert "assigned to Grace Hopper" in replies[0]
+    assert all("Ada Lovelace sits on floor 1" in reply for reply in replies[1:])
+    assert not any("bmcp_" in reply or "find_" in reply for reply in replies)
+    assert [[(call["tool"], call["input"], call["injected"]) for call in each["tool_usages"]] for each in mine] == [
+        *[[("find_ticket", {"number": 42}, True), ("find_person", {"name": "Ada Lovelace"}, True)]] * 2,
+        [("find_ticket", {"number": 17}, True)],
+    ]
 
 
 async def test_the_line_for_curl_works_as_it_stands(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from aibridge import __version__
 from aibridge.clock import SystemClock, new_id
 from aibridge.database.files import DatabaseFile
 from aibridge.server.demo.assignment import Assignment
+from aibridge.server.demo.helpdesk import served_helpdesk
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
 from aibridge.server.demo.staging import HOST, Stage, set_up
-from aibridge.server.demo.table import print_records
+from aibridge.server.demo.table import print_calls, print_records
 from aibridge.server.demo.to_paste import lines
 from aibridge.server.filters import Filters
 from aibridge.server.http.sockets import CannotListen, bind
@@ -43,7 +44,7 @@ def run(port: int | None, *, once: bool) -> int:
 
     Raises: NotPossible, CannotListen, DatabaseUnusable, PrivateFileUnusable.
     """
-    for needed in ("anthropic", "openai"):
+    for needed in ("anthropic", "openai", "mcp"):
         if importlib.util.find_spec(needed) is None:
             raise NotPossible(f"the demo needs the package {needed}: install aibridge[demo]")
     log_to_stderr("auto")
@@ -63,11 +64,17 @@ def run(port: int | None, *, once: bool) -> int:
 async def _perform(folder: Path, sockets: list[socket.socket], *, once: bool) -> int:
     port: int = sockets[0].getsockname()[1]
     simulator = SimulatedProvider(pace=_PACE, keep=_KEPT_EXCHANGES)
-    async with serve_simulator(simulator) as provider_url:
+    async with serve_simulator(simulator) as provider_url, served_helpdesk() as (helpdesk_url, helpdesk_answers):
         stage = await asyncio.to_thread(
-            set_up, folder, provider_url=provider_url, port=port, clock=SystemClock(), ids=new_id
+            set_up,
+            folder,
+            provider_url=provider_url,
+            helpdesk_url=helpdesk_url,
+            port=port,
+            clock=SystemClock(),
+            ids=new_id,
         )
-        performance = _Performance(stage, f"http://{HOST}:{port}", once=once)
+        performance = _Performance(stage, f"http://{HOST}:{port}", helpdesk_answers, once=once)
         status = await serve_process(stage.plan, sockets, performance.serving.set, until=performance.run)
     return status or performance.status
 
@@ -75,11 +82,12 @@ async def _perform(folder: Path, sockets: list[socket.socket], *, once: bool) ->
 class _Performance:
     """What happens while the gateway serves: the first exchanges, the table, the lines to paste."""
 
-    def __init__(self, stage: Stage, address: str, *, once: bool) -> None:
+    def __init__(self, stage: Stage, address: str, helpdesk_answers: asyncio.Event, *, once: bool) -> None:
         self.serving = asyncio.Event()
         self.status = 0
         self._stage = stage
         self._address = address
+        self._helpdesk_answers = helpdesk_answers
         self._once = once
 
     async def run(self) -> None:
@@ -91,20 +99,23 @@ class _Performance:
             f"aibridge {__version__} serves at {self._address}, in front of a simulated provider: no real model is asked."
         )
         _say("Alice uses Anthropic's SDK and Bob uses OpenAI's, each with a key of their own ...")
-        fault = await _first_exchanges(self._stage, self._address)
+        fault = await _first_exchanges(self._stage, self._address, self._helpdesk_answers)
         if fault is not None:
             print(f"aibridge: the first exchanges failed: {fault}", file=sys.stderr)  # noqa: T201  it speaks to a person
             self.status = 1
             return
         _say("... and this is what was recorded about them:\n")
-        print_records(await asyncio.to_thread(_recorded, self._stage))
+        recorded = await asyncio.to_thread(_recorded, self._stage)
+        print_records(recorded)
+        _say("\nThe gateway ran some of these tools itself, which the clients neither have nor saw:\n")
+        print_calls(recorded)
         if not self._once:
             _say("", *lines(self._address, self._stage.yours, self._stage.file))
             await ended.wait()
 
 
-async def _first_exchanges(stage: Stage, address: str) -> str | None:
-    """Has them made by a process of its own; None, or what went wrong."""
+async def _first_exchanges(stage: Stage, address: str, begin: asyncio.Event) -> str | None:
+    """Has them made by a process of its own, which starts at once and begins at that event; None, or what went wrong."""
     assignment = msgspec.json.encode(Assignment(address, stage.alice, stage.bob))
     folder = stage.file.parent
     process = await asyncio.create_subprocess_exec(
@@ -120,6 +131,7 @@ async def _first_exchanges(stage: Stage, address: str) -> str | None:
     )
     try:
         async with asyncio.timeout(_PATIENCE):
+            await begin.wait()
             _, complaint = await process.communicate(assignment)
     except TimeoutError:
         return f"they took longer than {_PATIENCE:.0f} seconds"

@@ -51,11 +51,13 @@ def send(assignment: Assignment) -> None:
     ) as anthropic:
         think_aloud(anthropic)
         use_a_tool(anthropic)
+        ask_what_the_helpdesk_knows(anthropic)
     with OpenAI(
         base_url=f"{assignment.base_url}/openai/v1", api_key=assignment.bob, max_retries=0, timeout=_TIMEOUT
     ) as openai:
         chat(openai)
         respond(openai)
+        ask_what_the_helpdesk_knows_step_by_step(openai)
 
 
 def think_aloud(anthropic: Anthropic) -> None:
@@ -86,6 +88,14 @@ def use_a_tool(anthropic: Anthropic) -> None:
         stream.until_done()
 
 
+def ask_what_the_helpdesk_knows(anthropic: Anthropic) -> None:
+    """Messages, streamed: a tool of the gateway's runs in the midst of one answer, and this program has no tools."""
+    with anthropic.messages.stream(
+        model=CLAUDE, max_tokens=1000, messages=[{"role": "user", "content": "Who works on helpdesk ticket 17?"}]
+    ) as stream:
+        stream.until_done()
+
+
 def chat(openai: OpenAI) -> None:
     """Chat Completions, streamed, without asking for usage: the gateway asks, and the client does not notice."""
     for _ in openai.chat.completions.create(
@@ -112,6 +122,14 @@ def respond(openai: OpenAI) -> None:
         previous_response_id=first.id,
         input="And if it rains?",
     )
+
+
+def ask_what_the_helpdesk_knows_step_by_step(openai: OpenAI) -> None:
+    """Responses, streamed: one answer, for which the provider is asked three times."""
+    with openai.responses.stream(
+        model=GPT, input="Find helpdesk ticket 23, then find the helpdesk person who has it."
+    ) as stream:
+        stream.until_done()
 
 
 if __name__ == "__main__":

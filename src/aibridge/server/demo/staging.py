@@ -12,6 +12,8 @@ from pathlib import Path
 from aibridge.ports import Clock, Ids
 from aibridge.server.config import load
 from aibridge.server.configured_providers import configured_providers
+from aibridge.server.configured_tools import configured_servers
+from aibridge.server.demo import helpdesk
 from aibridge.server.private_files import write
 from aibridge.server.process import Plan
 from aibridge.server.server_secret import derived_key, server_secret
@@ -36,6 +38,10 @@ keys = ["file:provider.key"]
 type = "openai"
 base_url = "{provider}/v1"
 keys = ["file:provider.key"]
+[[mcp_servers]]
+name = "{helpdesk}"
+url = "{helpdesk_url}"
+allow_private = true
 """
 
 
@@ -55,17 +61,25 @@ class Stage:
         return file
 
 
-def set_up(folder: Path, *, provider_url: str, port: int, clock: Clock, ids: Ids) -> Stage:
+def set_up(folder: Path, *, provider_url: str, helpdesk_url: str, port: int, clock: Clock, ids: Ids) -> Stage:
     """Writes the files and makes the people. No variable of the user's environment is read.
 
     Raises: PrivateFileUnusable, DatabaseUnusable.
     """
     write(folder / "server.secret", secrets.token_urlsafe(32))
     write(folder / "provider.key", f"simulated-{secrets.token_urlsafe(24)}")
-    write(folder / FILE, _TEMPLATE.format(host=HOST, port=port, provider=provider_url))
+    filled = _TEMPLATE.format(
+        host=HOST, port=port, provider=provider_url, helpdesk=helpdesk.NAME, helpdesk_url=helpdesk_url
+    )
+    write(folder / FILE, filled)
     configuration = load(folder / FILE, environ={})
     secret = server_secret(configuration, environ={})
-    plan = Plan(configuration, tuple(configured_providers(configuration, environ={})), secret)
+    plan = Plan(
+        configuration,
+        tuple(configured_providers(configuration, environ={})),
+        secret,
+        configured_servers(configuration, environ={}),
+    )
     hash_key = derived_key(secret, "token hashes")
     with open_people(configuration.database, hash_key=hash_key, clock=clock, ids=ids) as people:
         alice, bob, yours = (

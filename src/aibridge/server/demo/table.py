@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +27,7 @@ _COLUMNS = (
 )
 _NUMBERS = frozenset({"IN", "OUT", "CACHE READ", "CACHE WRITE"})
 _STACKED = ("PERSON, CLIENT, SESSION", "PROMPT", "MODEL, TOKENS", "TOOLS, THOUGHTS")
-_LONGEST = 50  # characters of a prompt or a thought
+_LONGEST = 40  # characters of a prompt or a thought
 _WIDTH = 200  # columns of the screen, where nothing is known about it
 _ROOMY = 150  # columns from which on everything stands in one line
 _NONE = "-"
@@ -34,9 +35,7 @@ _NONE = "-"
 
 def print_records(interceptions: Sequence[Mapping[str, Any]], *, width: int | None = None) -> None:
     """Prints `interceptions`, dicts as `Reading` gives them, as wide as the screen is unless a `width` is given."""
-    if width is None and not sys.stdout.isatty():
-        width = _WIDTH
-    console = Console(width=width, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    console = _screen(width)
     roomy = console.width >= _ROOMY
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0 if roomy else 1, 0), header_style="bold")
     for column in _COLUMNS if roomy else _STACKED:
@@ -47,12 +46,26 @@ def print_records(interceptions: Sequence[Mapping[str, Any]], *, width: int | No
     console.print(drawn)
 
 
+def print_calls(interceptions: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the calls of injected tools in them: one line for each."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("PERSON", "TOOL", "ARGUMENTS", "SERVER", "OUTCOME"):
+        drawn.add_column(column, overflow="fold")
+    for interception in interceptions:
+        for call in interception["tool_usages"]:
+            if call["injected"]:
+                arguments = msgspec.json.encode(call["input"]).decode()
+                row = (_person(interception), call["tool"], arguments, call["server_url"], call["invocation_error"])
+                drawn.add_row(*(Text(_joined([cell]) if cell else "ok") for cell in row))
+    _screen(None).print(drawn)
+
+
 def cells(interception: Mapping[str, Any]) -> tuple[str, ...]:
     """One line, in the order of the columns."""
     usages = interception["token_usages"]
     tokens = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     return (
-        interception["initiator"]["username"] or interception["initiator"]["id"],
+        _person(interception),
         interception["client"],
         interception["model"],
         _joined(prompt["prompt"] for prompt in interception["user_prompts"]),
@@ -61,6 +74,17 @@ def cells(interception: Mapping[str, Any]) -> tuple[str, ...]:
         _joined(thought["content"] for thought in interception["model_thoughts"]),
         _short(interception["session_id"]),
     )
+
+
+def _person(interception: Mapping[str, Any]) -> str:
+    name: str = interception["initiator"]["username"] or interception["initiator"]["id"]
+    return name
+
+
+def _screen(width: int | None) -> Console:
+    if width is None and not sys.stdout.isatty():
+        width = _WIDTH
+    return Console(width=width, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
 
 
 def _stacked(row: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from aibridge.server.demo import helpdesk
 from aibridge.server.demo.assignment import CLAUDE, GPT
 
 # Not one of our settings, which are all other names with AIBRIDGE_: the commands below can run in the same shell.
@@ -30,12 +31,19 @@ def lines(address: str, key: str, file: Path) -> Iterator[str]:
     yield "    -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \\"
     yield f'    -d \'{{"model":"{CLAUDE}","max_tokens":500,"messages":[{{"role":"user","content":"Hello"}}]}}\''
     yield ""
+    yield f"The models can ask an MCP server of the demo's, the {helpdesk.NAME}. Your client does not notice. Say:"
+    yield "  Who works on helpdesk ticket 17?"
+    yield "  Find helpdesk ticket 42, then find the helpdesk person who has it."
+    yield ""
     yield "Python, with Anthropic's SDK and with OpenAI's:"
     yield f'  Anthropic(base_url="{address}/anthropic", api_key="{key}")'
     yield f'  OpenAI(base_url="{address}/openai/v1", api_key="{key}")'
     yield ""
     yield "What was recorded, from another terminal:"
     yield f"  {_command()} interceptions list --config {shlex.quote(str(file))}"
+    yield ""
+    yield "What tools are offered:"
+    yield f"  {_command()} mcp tools {helpdesk.NAME} --config {shlex.quote(str(file))}"
     yield ""
     yield "Ctrl-C ends the demo and removes everything that it wrote."
 

@@ -12,7 +12,7 @@ from aibridge.server.demo.simulator.tool_choice import calls_for
 from aibridge.server.demo.simulator.wishes import wishes_of
 
 
-def tool(name: str, **properties: object) -> OfferedTool:
+def tool(name: str, /, **properties: object) -> OfferedTool:
     return OfferedTool(name, "json", {"properties": properties, "required": list(properties)})
 
 
@@ -23,7 +23,10 @@ AGENT = (
     tool("ListAgents"),
     tool("Read", file_path=TEXT),
     tool("get_weather", city=TEXT),
+    tool("mcp__helpdesk__find_ticket", number={"type": "integer"}),
+    tool("mcp__helpdesk__find_person", name=TEXT),
 )
+TICKET, PERSON = "mcp__helpdesk__find_ticket", "mcp__helpdesk__find_person"
 
 
 def question(prompt: str, tools: tuple[OfferedTool, ...] = AGENT, **more: Any) -> Question:
@@ -32,6 +35,7 @@ def question(prompt: str, tools: tuple[OfferedTool, ...] = AGENT, **more: Any) -
         "prompt": prompt,
         "prompt_is_new": True,
         "results": (),
+        "rounds": 0,
         "tools": tools,
         "forced_tool": None,
         "tools_allowed": True,
@@ -64,6 +68,10 @@ def called(asked: Question) -> list[tuple[str, object]]:
             "Call Read and get_weather in parallel",
             [("Read", {"file_path": "README.md"}), ("get_weather", {"city": "Lisbon"})],
         ),
+        ("Who works on helpdesk ticket 17?", [(TICKET, {"number": 17})]),
+        ("Where does Grace Hopper sit? Use find_person", [(PERSON, {"name": "Grace Hopper"})]),
+        ("Use find_ticket for 17 and 23 in parallel", [(TICKET, {"number": 17}), (TICKET, {"number": 23})]),
+        ("Read on, and say what the weather is", []),
         ("Good morning", []),
         ("That is useful", []),
     ],
@@ -73,8 +81,19 @@ def test_the_tool_that_the_prompt_means_is_called(prompt: str, expected: list[tu
 
 
 def test_a_result_is_not_answered_with_another_call_until_the_person_speaks_again() -> None:
-    assert called(question("Use Bash", results=("a",), prompt_is_new=False)) == []
+    assert called(question("Use Bash", results=("a",), rounds=1, prompt_is_new=False)) == []
     assert called(question("Use Bash", results=("a",), prompt_is_new=True)) == [("Bash", {"command": "ls"})]
+
+
+def test_what_comes_then_is_done_with_the_results_of_what_came_before() -> None:
+    prompt = "Find helpdesk ticket 17, then find the helpdesk person who has it"
+
+    def asked(rounds: int, *results: str) -> list[tuple[str, object]]:
+        return called(question(prompt, results=results, rounds=rounds, prompt_is_new=rounds == 0))
+
+    assert asked(0) == [(TICKET, {"number": 17})]
+    assert asked(1, "Ticket 17 is open, assigned to Grace Hopper.") == [(PERSON, {"name": "Grace Hopper"})]
+    assert asked(2, "Grace Hopper sits in 3.14.") == []
 
 
 def test_a_forced_tool_is_called_whatever_is_said() -> None:

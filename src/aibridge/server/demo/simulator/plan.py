@@ -66,8 +66,7 @@ def plan_for(question: Question, wishes: Wishes) -> Plan:
     thoughts: tuple[Part, ...] = (Thought(_thought(question)),) if question.thinks else ()
     calls = calls_for(question, wishes)
     if calls:
-        names = " and ".join(call.tool.name for call in calls)
-        return Plan((*thoughts, Speech(f"I will call {names}.", commentary=True), *calls))
+        return Plan((*thoughts, Speech(_announcement(calls), commentary=True), *calls))
     if wishes.web_search and question.can_search and (question.prompt_is_new or not question.results):
         search = Search(_quoted(question.prompt))
         return Plan((*thoughts, search, Speech(f"The search found: {search.found}", cites=search)))
@@ -76,6 +75,11 @@ def plan_for(question: Question, wishes: Wishes) -> Plan:
     if limit is not None and tokens(speech.text) > limit:
         return Plan((*thoughts, replace(speech, text=cut_to_tokens(speech.text, limit))), truncated=True)
     return Plan((*thoughts, speech))
+
+
+def _announcement(calls: tuple[Call, ...]) -> str:
+    names = [call.said_as for call in calls if call.said_as is not None]
+    return f"I will call {' and '.join(names)}." if names else "I will use a tool for that."
 
 
 def _thought(question: Question) -> str:

@@ -25,8 +25,9 @@ class OfferedTool:
 class Question:
     """One request, as far as the simulated model reads it.
 
-    ``prompt`` is the person's last words; ``results`` is what the client's tools answered since the model last spoke,
-    and ``prompt_is_new`` says that the person spoke after them. ``forced_tool`` is the name of a tool that must be
+    ``prompt`` is the person's last words; ``results`` is what tools answered since the model last spoke, and
+    ``prompt_is_new`` says that the person spoke after them. ``rounds`` is how often tools answered since the person
+    last spoke. ``forced_tool`` is the name of a tool that must be
     called, or ``"any"``. ``shape`` is the JSON schema that the text must fit.
     """
 
@@ -34,6 +35,7 @@ class Question:
     prompt: str
     prompt_is_new: bool
     results: tuple[str, ...]
+    rounds: int
     tools: tuple[OfferedTool, ...]
     forced_tool: str | None
     tools_allowed: bool

@@ -22,6 +22,8 @@ _FORMATS = {
     "uri": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+_NUMBER = re.compile(r"\b\d{1,6}\b")
+_PERSON = re.compile(r"(?<=[a-z,:] )[A-Z][a-z]+ [A-Z][a-z]+\b")
 _PATH = re.compile(r"(?<!\S)[\w./~-]*(/|\.\w)[\w./~-]*")
 
 
@@ -125,6 +127,9 @@ class _Invention:
                 text = "https://example.com/"
             case "city" | "location" | "place":
                 text = ("Berlin", "Lisbon")[self._variant % 2]
+            case "name" | "person" | "who":
+                found = _PERSON.search(self._prompt)
+                text = found[0] if found else f"simulated {name}"
             case "description":
                 text = "A call that the simulated model made up"
             case "query" | "q" | "question" | "prompt":
@@ -135,8 +140,13 @@ class _Invention:
         return text.ljust(min(shortest, _LONGEST_TEXT), ".")[:longest]
 
     def _number(self, schema: JsonObject) -> int:
+        """A number that the prompt says, if one fits."""
         lowest = as_count(schema.get("minimum"))
         highest = as_count(schema.get("maximum"))
+        said = [int(digits) for digits in _NUMBER.findall(self._prompt)]
+        fitting = [each for each in said if (lowest or 0) <= each and (highest is None or each <= highest)]
+        if fitting:
+            return fitting[self._variant % len(fitting)]
         number = max(1 if lowest is None else lowest, 1 + self._variant)
         return number if highest is None else min(number, highest)
 

@@ -10,6 +10,7 @@ from typing import Literal
 PHRASES = (
     '"use a tool" or "list files"',
     '"two tools in parallel"',
+    '"use one tool, then another"',
     '"web search"',
     '"simulate 500 words"',
     '"simulate error 429" (or any other status from 400)',
@@ -33,12 +34,15 @@ Interruption = Literal["overloaded", "cut"]
 class Wishes:
     """What was asked for. ``error`` is a status to answer with; ``interruption`` ends the answer in its middle."""
 
-    tool: bool
     parallel: bool
     web_search: bool
     words: int | None
     error: int | None
     interruption: Interruption | None
+
+
+def asks_for_a_tool(text: str) -> bool:
+    return _TOOL.search(text) is not None
 
 
 def wishes_of(prompt: str, model: str) -> Wishes:
@@ -51,7 +55,6 @@ def wishes_of(prompt: str, model: str) -> Wishes:
     elif _CUT.search(faults):
         interruption = "cut"
     return Wishes(
-        tool=_TOOL.search(prompt) is not None,
         parallel=_PARALLEL.search(prompt) is not None,
         web_search=_WEB_SEARCH.search(prompt) is not None,
         words=int(words[1]) if words else None,

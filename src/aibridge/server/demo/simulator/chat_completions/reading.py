@@ -9,6 +9,7 @@ def question_of(body: JsonObject, size: int) -> Question:
     messages = as_objects(body.get("messages"))
     texts: list[str] = []
     results: list[str] = []
+    rounds = 0
     for message in messages:
         text = joined_text(message.get("content"))
         match message.get("role"):
@@ -16,7 +17,9 @@ def question_of(body: JsonObject, size: int) -> Question:
                 texts, results = [], []
             case "user":
                 texts.append(spoken(text))
+                rounds = 0 if texts[-1] else rounds
             case "tool":
+                rounds += not results
                 results.append(text)
     choice = body.get("tool_choice")
     form = as_object(body.get("response_format"))
@@ -28,6 +31,7 @@ def question_of(body: JsonObject, size: int) -> Question:
         ),
         prompt_is_new=bool(last_spoken(texts)),
         results=tuple(results),
+        rounds=rounds,
         tools=tuple(tool for tool in map(_tool, as_objects(body.get("tools"))) if tool is not None),
         forced_tool=_forced(choice),
         tools_allowed=choice != "none",

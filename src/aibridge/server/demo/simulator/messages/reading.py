@@ -29,6 +29,12 @@ class Prompt:
 def question_of(body: JsonObject, size: int) -> Question:
     messages = as_objects(body.get("messages"))
     texts, results = _since_last_answer(messages)
+    rounds = 0
+    for message in messages:
+        if any(_spoken_texts(message)):
+            rounds = 0
+        elif _results_in(message):
+            rounds += 1
     choice = as_object(body.get("tool_choice"))
     kind = as_text(choice.get("type"))
     thinking = as_text(as_object(body.get("thinking")).get("type"))
@@ -38,6 +44,7 @@ def question_of(body: JsonObject, size: int) -> Question:
         prompt=last_spoken(joined for message in messages for joined in _spoken_texts(message)),
         prompt_is_new=bool(last_spoken(texts)),
         results=tuple(results),
+        rounds=rounds,
         tools=tuple(tool for tool in map(_tool, as_objects(body.get("tools"))) if tool is not None),
         forced_tool=as_text(choice.get("name")) if kind == "tool" else ("any" if kind == "any" else None),
         tools_allowed=kind != "none",
@@ -87,9 +94,13 @@ def _since_last_answer(messages: list[JsonObject]) -> tuple[list[str], list[str]
             texts, results = [], []
         elif message.get("role") == "user":
             texts.extend(_spoken_texts(message))
-            blocks = as_objects(message.get("content"))
-            results.extend(joined_text(block.get("content")) for block in blocks if block.get("type") == "tool_result")
+            results.extend(_results_in(message))
     return texts, results
+
+
+def _results_in(message: JsonObject) -> list[str]:
+    blocks = as_objects(message.get("content"))
+    return [joined_text(block.get("content")) for block in blocks if block.get("type") == "tool_result"]
 
 
 def _spoken_texts(message: JsonObject) -> list[str]:

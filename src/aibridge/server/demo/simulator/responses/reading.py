@@ -27,14 +27,17 @@ def question_of(body: JsonObject, items: list[JsonObject], size: int) -> Questio
     texts: list[str] = []
     results: list[str] = []
     everything_said: list[str] = []
+    rounds = 0
     for item in items:
         if _is_own(item):
             texts, results = [], []
         elif item.get("type") in _RESULTS:
+            rounds += not results
             results.append(joined_text(item.get("output")))
         elif item.get("role") == "user":
             text = spoken(joined_text(item.get("content")))
             texts.append(text)
+            rounds = 0 if text else rounds
             everything_said.append(text)
     tools = as_objects(body.get("tools"))
     choice = body.get("tool_choice")
@@ -44,6 +47,7 @@ def question_of(body: JsonObject, items: list[JsonObject], size: int) -> Questio
         prompt=last_spoken(everything_said),
         prompt_is_new=bool(last_spoken(texts)),
         results=tuple(results),
+        rounds=rounds,
         tools=tuple(tool for offered in tools for tool in _tools(offered, None)),
         forced_tool="any" if choice == "required" else as_text(as_object(choice).get("name")) or None,
         tools_allowed=choice != "none",
