@@ -43,16 +43,17 @@ class AuthorizationServer:
     revocations: list[dict[str, str]] = field(default_factory=list)
     before: Callable[[Request], Any] | None = None
 
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/.well-known/oauth-authorization-server", self.described),
-                Route("/authorize", self.authorize),
-                Route("/register", self.register, methods=["POST"]),
-                Route("/token", self.token, methods=["POST"]),
-                Route("/revoke", self.revoke, methods=["POST"]),
-            ]
-        )
+    def __post_init__(self) -> None:
+        self.routes = [
+            Route("/.well-known/oauth-authorization-server", self.described),
+            Route("/authorize", self.authorize),
+            Route("/register", self.register, methods=["POST"]),
+            Route("/token", self.token, methods=["POST"]),
+            Route("/revoke", self.revoke, methods=["POST"]),
+        ]
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        await Starlette(routes=self.routes)(scope, receive, send)
 
     async def described(self, request: Request) -> Response:
         said = {
@@ -147,6 +148,6 @@ class AuthorizationServer:
 @asynccontextmanager
 async def serving_authorization() -> AsyncIterator[AuthorizationServer]:
     server = AuthorizationServer()
-    async with serve_simulator(server.app()) as url:
+    async with serve_simulator(server.app) as url:
         server.url = url
         yield server

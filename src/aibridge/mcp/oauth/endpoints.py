@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -19,8 +19,11 @@ from aibridge.mcp.oauth.discovery import GRANTS
 from aibridge.mcp.oauth.fetching import Fetching
 from aibridge.mcp.oauth.values import Attempt, AuthorizationServer, Login, LoginFailed, LoginGone, OAuthClient
 
+_OF_LOGINS = frozenset({"invalid_grant"})
+_OF_CLIENTS = frozenset({"invalid_client", "unauthorized_client"})
 _FORM = "application/x-www-form-urlencoded"
 _METHODS = ("client_secret_basic", "client_secret_post", "none")  # those that we speak, the best first
+_LATEST = 4102444800  # the year 2100, as good as never
 _WORD = re.compile(r"[a-z0-9_.-]{1,60}")
 
 
@@ -47,7 +50,14 @@ async def registered(at: AuthorizationServer, redirect_uri: str, http: Fetching)
     method = made.token_endpoint_auth_method or ("none" if made.client_secret is None else _METHODS[0])
     if method not in _METHODS:
         raise LoginFailed("its authorization server wants clients to authenticate in a way that is not spoken here")
-    return OAuthClient(issuer=at.issuer, client_id=made.client_id, client_secret=made.client_secret, method=method)
+    ends = made.client_secret_expires_at
+    return OAuthClient(
+        issuer=at.issuer,
+        client_id=made.client_id,
+        client_secret=made.client_secret,
+        method=method,
+        ends_at=datetime.fromtimestamp(min(ends, _LATEST), UTC) if ends and ends > 0 else None,
+    )
 
 
 async def login_for(attempt: Attempt, code: str, now: datetime, http: Fetching) -> Login:
@@ -74,8 +84,8 @@ async def login_for(attempt: Attempt, code: str, now: datetime, http: Fetching) 
     )
 
 
-async def renewed(login: Login, now: datetime, http: Fetching) -> Login:
-    """The login with new tokens.
+async def renewed(login: Login, now: datetime, http: Fetching, *, registered: bool) -> Login:
+    """The login with new tokens. `registered`: its client was made for us, and is not of the configuration.
 
     Raises:
         LoginGone: there will be none. LoginFailed: there is none now.
@@ -84,11 +94,9 @@ async def renewed(login: Login, now: datetime, http: Fetching) -> Login:
         raise LoginGone("it has ended and cannot be renewed")
     asked = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "resource": login.at.resource}
     answer = await _posted(login.at.token_endpoint, asked, login.client, http)
-    if answer.status_code in (400, 401) and _error(answer) in (
-        "invalid_grant",
-        "invalid_client",
-        "unauthorized_client",
-    ):
+    # A registered client that is not known any more will not be known again; a configured one is put right some day.
+    final = _OF_LOGINS | _OF_CLIENTS if registered else _OF_LOGINS
+    if answer.status_code in (400, 401) and _error(answer) in final:
         raise LoginGone(f"it was ended by the authorization server{_why(answer)}")
     if answer.status_code != 200:
         raise LoginFailed(f"its authorization server renews nothing now{_why(answer)}")

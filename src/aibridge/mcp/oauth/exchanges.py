@@ -47,7 +47,7 @@ async def renewed(server: McpServer, login: Login, now: datetime) -> Login:
     from aibridge.mcp.oauth.endpoints import renewed  # noqa: PLC0415  see the module
 
     async with fetching(allow_private=server.allow_private) as http:
-        return await renewed(login, now, http)
+        return await renewed(login, now, http, registered=server.client_id is None)
 
 
 async def revoked(server: McpServer, login: Login) -> bool:

@@ -37,6 +37,7 @@ from aibridge.mcp.oauth.values import (
 from aibridge.mcp.servers import McpServer
 from aibridge.ports import Clock
 
+_REGISTERED = 30  # days until a new registration; logins keep the client that they were made with
 _KEPT = TypeVar("_KEPT")
 _log = logging.getLogger(__name__)
 
@@ -156,8 +157,11 @@ class Logins:
         known = _decoded(kept, OAuthClient)
         at, client = await exchanges.introduced(server, self._redirect_uri, known)
         if server.client_id is None and client != known:
+            # Not for ever: authorization servers forget clients, and tell people's browsers only.
+            latest = self._clock.now() + timedelta(days=_REGISTERED)
+            end = latest if client.ends_at is None else min(latest, client.ends_at)
             content = msgspec.json.encode(client)
-            await asyncio.to_thread(self._store.write, "client", self._redirect_uri, server.name, content)
+            await asyncio.to_thread(self._store.write, "client", self._redirect_uri, server.name, content, end)
         return at, client
 
     # -- having one --------------------------------------------------------------------------------------

@@ -22,12 +22,16 @@ class LoginGone(LoginFailed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuthClient:
-    """We, as an authorization server knows us. `method` is how we say so at its token endpoint (RFC 7591 section 2)."""
+    """We, as an authorization server knows us. `method` is how we say so at its token endpoint (RFC 7591 section 2).
+
+    `ends_at`: until when its secret is good (section 3.2.1); None: for ever, or it has none.
+    """
 
     issuer: str
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
     method: str
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,6 +204,8 @@ class LoginPages:
         own = urlsplit(self._address)
         if host == self._host and (port or _usual(own.scheme)) == (own.port or _usual(own.scheme)):
             return None
+        if own.scheme == "https" and host in _LOOPBACK:
+            return None  # a proxy on this machine has put its own name of us there
         if host not in _LOOPBACK and host != self._host:
             return _page(421, html.message("Not here", "This server has no pages under the name that you asked for."))
         if path is None or request.method != "GET":  # another name has other cookies
