@@ -127,10 +127,19 @@ class AuthorizationServer:
         self.refresh.clear()
 
     def _client(self, request: Request, asked: dict[str, str]) -> str | None:
+        """Who asks, if it says so in the way that it was registered with, and in no other."""
+        client = self.clients.get(asked["client_id"])
+        if client is None:
+            return None
         scheme, _, pair = request.headers.get("authorization", "").partition(" ")
-        name, _, secret = base64.b64decode(pair).decode().partition(":") if scheme == "Basic" else ("", "", "")
-        client = self.clients.get(name)
-        return name if client is not None and client["client_secret"] == secret else None
+        basic = base64.b64decode(pair).decode() if scheme == "Basic" else None
+        secret = client["client_secret"]
+        expected = {
+            BASIC: (f"{asked['client_id']}:{secret}", None),
+            "client_secret_post": (None, secret),
+            "none": (None, None),
+        }[client.get("token_endpoint_auth_method", BASIC)]
+        return asked["client_id"] if (basic, asked.get("client_secret")) == expected else None
 
     def _tokens(self, client_id: str, person: str) -> Response:
         access, refresh = self._secret("access"), self._secret("refresh")

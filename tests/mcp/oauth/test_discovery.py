@@ -216,3 +216,18 @@ async def test_a_registration_is_made_anew_when_it_has_ended(tmp_path: Path) -> 
         await h.log_in("carol")
 
     assert len(h.by.clients) == 2
+
+
+@pytest.mark.parametrize("methods", [None, ["client_secret_basic"], ["none", "client_secret_post"], ["none"]])
+async def test_a_client_says_who_it_is_as_the_authorization_server_wants(
+    tmp_path: Path, methods: list[str] | None
+) -> None:
+    clock = FakeClock()
+    async with house(tmp_path, clock=clock) as h:
+        h.by.metadata = {"token_endpoint_auth_methods_supported": methods}
+        await h.log_in("alice")
+        login = h.logins.login("alice", h.server)
+        assert login is not None
+        renewed = await h.logins.renewed("alice", h.server, login)
+
+    assert renewed.client.method == (methods[-1] if methods else "client_secret_basic")

@@ -17,12 +17,20 @@ from pydantic import ValidationError
 
 from aibridge.mcp.oauth.discovery import GRANTS
 from aibridge.mcp.oauth.fetching import Fetching
-from aibridge.mcp.oauth.values import Attempt, AuthorizationServer, Login, LoginFailed, LoginGone, OAuthClient
+from aibridge.mcp.oauth.values import (
+    SECRETLESS,
+    WITH_SECRET,
+    Attempt,
+    AuthorizationServer,
+    Login,
+    LoginFailed,
+    LoginGone,
+    OAuthClient,
+)
 
 _OF_LOGINS = frozenset({"invalid_grant"})
 _OF_CLIENTS = frozenset({"invalid_client", "unauthorized_client"})
 _FORM = "application/x-www-form-urlencoded"
-_METHODS = ("client_secret_basic", "client_secret_post", "none")  # those that we speak, the best first
 _LATEST = 4102444800  # the year 2100, as good as never
 _WORD = re.compile(r"[a-z0-9_.-]{1,60}")
 
@@ -36,7 +44,7 @@ async def registered(at: AuthorizationServer, redirect_uri: str, http: Fetching)
         "redirect_uris": [redirect_uri],
         "grant_types": GRANTS,
         "response_types": ["code"],
-        "token_endpoint_auth_method": next((each for each in _METHODS if each in at.methods), _METHODS[0]),
+        "token_endpoint_auth_method": SECRETLESS if at.methods == (SECRETLESS,) else at.secret_method,
         "application_type": "web" if redirect_uri.startswith("https:") else "native",
         **({} if at.scope is None else {"scope": at.scope}),
     }
@@ -47,8 +55,8 @@ async def registered(at: AuthorizationServer, redirect_uri: str, http: Fetching)
         made = OAuthClientInformationFull.model_validate_json(answer.content)
     except ValidationError:
         raise LoginFailed("its authorization server's answer to a registration cannot be read") from None
-    method = made.token_endpoint_auth_method or ("none" if made.client_secret is None else _METHODS[0])
-    if method not in _METHODS:
+    method = made.token_endpoint_auth_method or (SECRETLESS if made.client_secret is None else at.secret_method)
+    if method not in (*WITH_SECRET, SECRETLESS):
         raise LoginFailed("its authorization server wants clients to authenticate in a way that is not spoken here")
     ends = made.client_secret_expires_at
     return OAuthClient(
@@ -126,15 +134,13 @@ async def revoked(login: Login, http: Fetching) -> bool:
 
 async def _posted(url: str, asked: dict[str, str], client: OAuthClient, http: Fetching) -> httpx2.Response:
     headers: dict[str, str] = {}
-    form = dict(asked)
+    form = {**asked, "client_id": client.client_id}  # beside Basic too: the MCP SDK's own server wants it there
     secret = client.client_secret
     if client.method == "client_secret_basic" and secret is not None:
         pair = f"{quote(client.client_id, safe='')}:{quote(secret, safe='')}"  # RFC 6749 section 2.3.1
         headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    else:
-        form["client_id"] = client.client_id
-        if client.method == "client_secret_post" and secret is not None:
-            form["client_secret"] = secret
+    elif client.method == "client_secret_post" and secret is not None:
+        form["client_secret"] = secret
     return await http.post(url, urlencode(form).encode(), _FORM, headers)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib import import_module
 
 from aibridge.mcp.oauth.fetching import fetching
-from aibridge.mcp.oauth.values import Attempt, AuthorizationServer, Login, OAuthClient
+from aibridge.mcp.oauth.values import SECRETLESS, Attempt, AuthorizationServer, Login, OAuthClient
 from aibridge.mcp.servers import McpServer
 
 
@@ -64,10 +64,7 @@ def configured(server: McpServer, at: AuthorizationServer) -> OAuthClient | None
     if server.client_id is None:
         return None
     secret = None if server.client_secret is None else server.client_secret.reveal()
-    method = "none"
-    if secret is not None:
-        basic = "client_secret_basic" in at.methods or "client_secret_post" not in at.methods
-        method = "client_secret_basic" if basic else "client_secret_post"
+    method = SECRETLESS if secret is None else at.secret_method
     return OAuthClient(issuer=at.issuer, client_id=server.client_id, client_secret=secret, method=method)
 
 

@@ -11,6 +11,10 @@ from datetime import datetime
 ATTEMPT_LIVES = 600.0
 """Seconds from the confirming click to the way back."""
 
+SECRETLESS = "none"
+WITH_SECRET = ("client_secret_basic", "client_secret_post")
+"""The ways that we speak (RFC 7591 section 2)."""
+
 
 class LoginFailed(Exception):
     """There is no login. The text is one line for the person, and no secret."""
@@ -51,6 +55,11 @@ class AuthorizationServer:
     methods: tuple[str, ...]
     scope: str | None
     resource: str
+
+    @property
+    def secret_method(self) -> str:
+        """How to show a secret: as it names it first, for that is what it was tried with."""
+        return next((method for method in self.methods if method in WITH_SECRET), WITH_SECRET[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,65 @@
+"""The pages at a public https:// address, behind a proxy that speaks TLS for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from aibridge.clock import new_id
+from aibridge.mcp import McpServer
+from aibridge.mcp.oauth.logins import Logins
+from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.bad_tokens import BadTokens
+from aibridge.server.configured_logins import PagesOfLogins
+from aibridge.server.people import People
+from aibridge.server.sealing import Sealing
+from aibridge.server.web.logins import login_routes
+from aibridge.stores.logins import SqliteLogins
+from tests.durable import SetClock, database
+
+pytestmark = pytest.mark.anyio
+PUBLIC = "https://ai.example"
+PATH = "/api/v2/aibridge/mcp/wiki/login"
+Ask = Callable[..., httpx2.AsyncClient]
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Iterator[Ask]:
+    clock, file = SetClock(), database(tmp_path)
+    server = McpServer(name="wiki", url="https://wiki.example/mcp", auth="oauth")
+    with (
+        closing(People(file, hash_key=bytes(32), clock=clock, ids=new_id)) as people,
+        closing(SqliteLogins(file, cipher=Sealing(b"k" * 32), clock=clock, ids=new_id)) as store,
+    ):
+        logins = Logins({"wiki": server}, store, redirect_uri=f"{PUBLIC}/back", page=str, clock=clock)
+        pages = PagesOfLogins(logins, people, PUBLIC, b"s" * 32)
+        app = Starlette(routes=login_routes(pages, KeyAuthenticator(people, BadTokens(), clock), clock))
+
+        def client(address: str) -> httpx2.AsyncClient:
+            return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=address)
+
+        yield client
+
+
+@pytest.mark.parametrize("address", [PUBLIC, f"{PUBLIC}:443", "http://127.0.0.1:8787", "http://localhost"])
+async def test_the_pages_answer_to_their_name_and_to_that_of_the_proxy(ask: Ask, address: str) -> None:
+    async with ask(address) as client:
+        response = await client.get(PATH)
+
+    assert response.status_code == 200
+    assert response.headers["set-cookie"].startswith("__Host-aibridge=")
+    assert response.headers["set-cookie"].endswith("; Secure")
+
+
+@pytest.mark.parametrize("address", ["https://ai.example.evil.example", "http://10.0.0.1", f"{PUBLIC}:8443"])
+async def test_they_answer_to_no_other_name(ask: Ask, address: str) -> None:
+    async with ask(address) as client:
+        page, back = await client.get(PATH), await client.get("/api/v2/aibridge/oauth/callback?state=x&code=y")
+
+    assert page.status_code in (303, 421)
+    assert page.headers.get("location", f"{PUBLIC}{PATH}") == f"{PUBLIC}{PATH}"
+    assert back.status_code == 421
+    assert "set-cookie" not in page.headers
