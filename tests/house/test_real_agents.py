@@ -1,4 +1,4 @@
-"""Claude Code and Codex, the real programs, complete a turn with a tool of their own; who asked what is on record.
+"""Claude Code and Codex, the real programs, complete a turn with a tool of their own, and with one of the gateway's.
 
 Both come from npm. They are taken from the PATH, or from the folder in $TEST_AGENTS, or else installed into a
 temporary folder. Their homes are empty, their telemetry is off, and the only address that they are given is the demo's.
@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from aibridge.server.demo.helpdesk import served_helpdesk
+from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
+from tests.exchanges import DialectName
+from tests.fakes.turns import results_in
 from tests.server.demo.demo_process import demo_process, served
+from tests.server.installation import Installation, Running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.agents]
 
@@ -56,7 +61,7 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 async def run_agent(program: Path, *arguments: str, home: Path, environ: Mapping[str, str]) -> str:
     """What it says on standard output. The folder that it works in holds one file, `a-file-to-list.txt`."""
     workplace = home / "workplace"
-    workplace.mkdir(parents=True)
+    workplace.mkdir(parents=True, exist_ok=True)
     workplace.joinpath("a-file-to-list.txt").touch()
     path = f"{program.parent}:{Path(shutil.which('node') or '/usr/bin/node').parent}:/usr/bin:/bin"
     process = await asyncio.create_subprocess_exec(
@@ -79,6 +84,26 @@ async def run_agent(program: Path, *arguments: str, home: Path, environ: Mapping
     return output.decode()
 
 
+def for_claude(url: str, key: str) -> dict[str, str]:
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_AUTH_TOKEN": key,
+        "DISABLE_TELEMETRY": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+
+
+def configure_codex(home: Path, url: str) -> None:
+    """The file that docs/how-to/clients.md shows; the sandbox would need rights that containers do not have."""
+    settings = home / ".codex" / "config.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(
+        f'model = "gpt-5.4"\nmodel_provider = "aibridge"\nsandbox_mode = "danger-full-access"\n\n'
+        f'[model_providers.aibridge]\nname = "aibridge"\nbase_url = "{url}"\n'
+        f'wire_api = "responses"\nenv_key = "AIBRIDGE_TOKEN"\n\n[analytics]\nenabled = false\n'
+    )
+
+
 async def test_claude_code_uses_its_bash_tool_and_everything_is_on_record(
     agents: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -89,12 +114,7 @@ async def test_claude_code_uses_its_bash_tool_and_everything_is_on_record(
             agents["claude"],
             *("-p", prompt, "--allowedTools", "Bash"),
             home=tmp_path / "home",
-            environ={
-                "ANTHROPIC_BASE_URL": demo.anthropic_url,
-                "ANTHROPIC_AUTH_TOKEN": demo.key,
-                "DISABLE_TELEMETRY": "1",
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            },
+            environ=for_claude(demo.anthropic_url, demo.key),
         )
         second, first = await demo.interceptions()
         process.send_signal(signal.SIGTERM)
@@ -121,15 +141,8 @@ async def test_codex_uses_its_shell_tool_and_everything_is_on_record(agents: dic
     prompt = "Use your shell tool to list files"
     async with demo_process(tmp_path, "--port", "0") as process:
         demo = await served(process)
-        # The file that docs/how-to/clients.md shows; the sandbox would need rights that containers do not have.
         home = tmp_path / "home"
-        settings = home / ".codex" / "config.toml"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(
-            f'model = "gpt-5.4"\nmodel_provider = "aibridge"\nsandbox_mode = "danger-full-access"\n\n'
-            f'[model_providers.aibridge]\nname = "aibridge"\nbase_url = "{demo.openai_url}"\n'
-            f'wire_api = "responses"\nenv_key = "AIBRIDGE_TOKEN"\n\n[analytics]\nenabled = false\n'
-        )
+        configure_codex(home, demo.openai_url)
         said = await run_agent(
             agents["codex"],
             *("exec", "--skip-git-repo-check", prompt),
@@ -151,3 +164,54 @@ async def test_codex_uses_its_shell_tool_and_everything_is_on_record(agents: dic
     assert [each["prompt"] for each in first["user_prompts"]] == [prompt]
     assert [(each["tool"], each["input"]["cmd"]) for each in first["tool_usages"]] == [("exec_command", "ls")]
     assert (second["user_prompts"], second["tool_usages"]) == ([], [])
+
+
+TICKET = "Who works on helpdesk ticket 17?"
+GOES_ON = {
+    "claude": (("-p", TICKET), ("--continue", "-p", "Thanks. Good night.")),
+    "codex": (
+        ("exec", "--skip-git-repo-check", TICKET),
+        ("exec", "--skip-git-repo-check", "resume", "--last", "Thanks. Good night."),
+    ),
+}
+
+
+@pytest.mark.parametrize(("agent", "dialect"), [("claude", "messages"), ("codex", "responses")])
+async def test_an_agent_is_told_what_only_the_gateway_could_look_up_also_after_a_restart_of_it(
+    agents: dict[str, Path], tmp_path: Path, agent: str, dialect: DialectName
+) -> None:
+    provider = SimulatedProvider()
+    home = tmp_path / "agent"
+
+    async def told(server: Running, words: tuple[str, ...]) -> str:
+        if agent == "codex":
+            configure_codex(home, f"{server.url}/openai/v1")
+        environ = {"AIBRIDGE_TOKEN": key, **for_claude(f"{server.url}/anthropic", key)}
+        return await run_agent(agents[agent], *words, home=home, environ=environ)
+
+    async with serve_simulator(provider) as provider_url, served_helpdesk() as (helpdesk_url, _):
+        installation = Installation(tmp_path, provider, provider_url)
+        installation.configure(f'[[mcp_servers]]\nname = "helpdesk"\nurl = "{helpdesk_url}"\nallow_private = true\n')
+        key = await installation.key()
+        asks, goes_on = GOES_ON[agent]
+        async with installation.serving() as server:
+            answer = await told(server, asks)
+            server.signal()
+            assert await server.ended() == 0
+        async with installation.serving() as server:
+            await told(server, goes_on)
+    listed = (await installation.run("interceptions", "list", "--json", "--config", str(installation.file))).json()
+    after, before = listed["results"]
+    results = [results_in(dialect, exchange.body) for exchange in provider.ledger if exchange.path != "/v1/models"]
+
+    assert "assigned to Grace Hopper" in answer
+    assert "bmcp_" not in answer
+    assert not any(b"bmcp_" in file.read_bytes() for file in home.rglob("*") if file.is_file())
+    [called] = before["tool_usages"]
+    assert (called["tool"], called["input"], called["injected"]) == ("find_ticket", {"number": 17}, True)
+    assert (called["server_url"], called["invocation_error"]) == (helpdesk_url, None)
+    assert (after["tool_usages"], after["client"]) == ([], before["client"])
+    assert [prompt["prompt"] for prompt in after["user_prompts"]] == ["Thanks. Good night."]
+    first, second, third = results
+    assert (first, len(second)) == ({}, 1)
+    assert third == second
