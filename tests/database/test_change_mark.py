@@ -32,3 +32,15 @@ def test_a_mark_that_did_not_move_is_equal_and_one_that_did_never_comes_back(tmp
             same.move()
             assert mark.seen() not in seen
             seen.add(mark.seen())
+
+
+def test_a_new_mark_has_its_room_on_the_disk_and_one_that_was_only_made_long_gets_it(tmp_path: Path) -> None:
+    """Else the first look at it, when the disk is full, would end the process."""
+    hole = tmp_path / "hole"
+    with hole.open("wb") as file:
+        file.truncate(8)
+
+    for path in (hole, tmp_path / "new"):
+        ChangeMark(path).close()
+        assert path.stat().st_size == 8
+        assert path.read_bytes() != bytes(8)

@@ -19,8 +19,11 @@ class ChangeMark:
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(descriptor).st_size < _SIZE:
-                os.ftruncate(descriptor, _SIZE)
+            status = os.fstat(descriptor)
+            if status.st_size < _SIZE or status.st_blocks == 0:
+                # Written, not only made long: the first look at a hole would need room on the disk, and where there
+                # is none it ends the process (SIGBUS).
+                os.pwrite(descriptor, os.urandom(_SIZE), 0)
             self._bytes = mmap.mmap(descriptor, _SIZE)
         finally:
             os.close(descriptor)
