@@ -156,6 +156,7 @@ def usage(interception_id: str, *, output: int = 61, at: float = 1.0) -> TokenUs
         cache_read_tokens=2000,
         cache_write_tokens=100,
         extra={"cache_ephemeral_5m_input": 100},
+        model="model-that-answered",
         created_at=START + timedelta(seconds=at),
     )
 

@@ -79,7 +79,12 @@ def unnamed(**value: Any) -> bytes:
 def _messages() -> Exchange:
     start: dict[str, Any] = {"input_tokens": 20, "cache_read_input_tokens": 100, "output_tokens": 3}
     call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
-    message: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5"}
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5-20250929",
+    }
     open_message: dict[str, Any] = {**message, "content": [], "stop_reason": None, "usage": start}
 
     def delta(index: int, **value: Any) -> bytes:
@@ -120,7 +125,7 @@ def _messages() -> Exchange:
         path="/v1/messages",
         upstream_path="/v1/messages",
         request={
-            "model": "claude-sonnet-4-5",
+            "model": "claude-sonnet-4-5-20250929",
             "max_tokens": 1000,
             "tools": [{"name": "weather", "input_schema": {"type": "object", "properties": {"city": {}}}}],
             "messages": [{"role": "user", "content": PROMPT}],
@@ -138,7 +143,7 @@ def _messages() -> Exchange:
 
 
 def _chat() -> Exchange:
-    frame = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5"}
+    frame = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-2025-08-07"}
     usage = {
         "prompt_tokens": 120,
         "completion_tokens": 42,
@@ -172,7 +177,7 @@ def _chat() -> Exchange:
         path="/v1/chat/completions",
         upstream_path="/chat/completions",
         request={
-            "model": "gpt-5",
+            "model": "gpt-5-2025-08-07",
             "stream_options": {"include_usage": True},
             "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
             "messages": [{"role": "user", "content": PROMPT}],
@@ -198,7 +203,7 @@ def _responses() -> Exchange:
         "output_tokens_details": {"reasoning_tokens": 8},
         "total_tokens": 162,
     }
-    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-5", "tools": []}
+    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-5-2025-08-07", "tools": []}
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     thought = {"type": "summary_text", "text": "I should look it up."}
     text = {"type": "output_text", "text": "I look it up: \u00e9\u20ac\U0001f600.", "annotations": []}
@@ -253,7 +258,7 @@ def _responses() -> Exchange:
         path="/v1/responses",
         upstream_path="/responses",
         request={
-            "model": "gpt-5",
+            "model": "gpt-5-2025-08-07",
             "tools": [{"type": "function", "name": "weather", "parameters": {"type": "object"}}],
             "input": PROMPT,
         },

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from aibridge.egress import AddressRefused, CheckedTransport, check_url, refusal
+from aibridge.egress import AddressRefused, CheckedTransport, Trusted, check_url, refusal, trusted
+from tests.upstream.authority import Authority
 
+TRUSTED = trusted()
 PUBLIC = ["9.9.9.9", "2620:fe::fe", "::ffff:9.9.9.9", "64:ff9b::909:909"]
 PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "100.64.0.1", "100.127.255.255", "169.254.169.254",
@@ -83,7 +86,7 @@ class Resolver:
 
 
 async def get(port: int, resolver: Resolver, *, allow_private: bool = True, host: str = "wiki.test") -> httpx2.Response:
-    transport = CheckedTransport(allow_private=allow_private, resolve=resolver)
+    transport = CheckedTransport(TRUSTED, allow_private=allow_private, resolve=resolver)
     async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
         return await client.get(f"http://{host}:{port}/a?b=c", headers={"authorization": "Bearer t"})
 
@@ -130,26 +133,36 @@ async def test_where_no_address_is_allowed_nothing_is_connected_to(
 
 @pytest.mark.anyio
 async def test_a_private_address_behind_a_name_is_refused_with_tls_too() -> None:
-    transport = CheckedTransport(allow_private=False, resolve=Resolver(["127.0.0.1"]))
+    transport = CheckedTransport(TRUSTED, allow_private=False, resolve=Resolver(["127.0.0.1"]))
     async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
         with pytest.raises(AddressRefused, match=r"wiki\.test is a private address"):
             await client.get("https://wiki.test/")
 
 
 @pytest.mark.anyio
-async def test_the_certificate_is_checked_against_the_name() -> None:
-    hello: list[bytes] = []
+async def test_the_certificate_is_checked_against_the_name_and_by_the_authorities_that_were_named(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hello.append(await reader.read(4096))
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+        await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async def get_from(host: str, trust: Trusted, port: int) -> str:
+        transport = CheckedTransport(trust, allow_private=True, resolve=Resolver(["127.0.0.1"]))
+        async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
+            return (await client.get(f"https://{host}:{port}/")).text
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=authority.server("wiki.test"))
     async with server:
         port = server.sockets[0].getsockname()[1]
-        transport = CheckedTransport(allow_private=True, resolve=Resolver(["127.0.0.1"]))
-        async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
-            with pytest.raises(httpx2.ConnectError):
-                await client.get(f"https://wiki.test:{port}/")
+        ours = trusted(str(authority.root()))
+        said = await get_from("wiki.test", ours, port)
+        for host, trust in (("other.test", ours), ("127.0.0.1", ours), ("wiki.test", TRUSTED)):
+            with pytest.raises(httpx2.ConnectError, match="certificate verify failed"):
+                await get_from(host, trust, port)
 
-    assert b"wiki.test" in hello[0]  # the name asked for in TLS (SNI), and so the one that is checked
+    assert said == "ok"

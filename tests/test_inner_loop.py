@@ -7,7 +7,7 @@ import pytest
 
 from tests.exchanges import EXCHANGES, Exchange
 from tests.fakes.interceptions import ADA, Stage, stage
-from tests.fakes.toolbox import WIKI, ScriptedToolbox
+from tests.fakes.toolbox import WIKI, ScriptedToolbox, fails
 from tests.fakes.turns import Call, Says, offered_in, results_in
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +80,22 @@ async def test_each_turn_and_each_call_is_on_record(exchange: Exchange, stream: 
     assert (used.injected, used.server_url, used.invocation_error) == (True, WIKI, None)
     assert used.provider_response_id == LOOK.id(exchange.dialect)
     assert [prompt.provider_response_id for prompt in kept.prompts] == [LOOK.id(exchange.dialect)]
+
+
+async def test_of_each_tool_that_ran_a_line_is_logged_without_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
+    exchange, calls = EXCHANGES[0], (Call("call_1"), Call("call_2", "bmcp_wiki_read"), Call("call_3", "bmcp_gone"))
+    scene, toolbox = set_up(exchange, Says(1, "", calls), DONE, stream=False)
+    toolbox.does["read"] = fails
+    with caplog.at_level("DEBUG", "aibridge.interceptions"):
+        await scene.run(stream=False)
+
+    lines = [vars(line) for line in caplog.records if line.getMessage() == "injected tool ran"]
+    assert [(line["server"], line["tool"], line["failed"]) for line in lines] == [
+        ("wiki", "search", False),
+        ("wiki", "read", True),
+    ]
+    assert {line["interception_id"] for line in lines} == {scene.recorder.end.interception_id}
+    assert "no such page" not in caplog.text
 
 
 @every_dialect

@@ -380,6 +380,23 @@ async def test_a_client_that_is_read_on_for_is_not_asked_for_again(exchange: Exc
     assert not usage.partial
 
 
+@every_dialect
+@both_modes
+async def test_a_client_that_leaves_while_tools_run_ends_them_also_where_it_would_be_read_on_for(
+    exchange: Exchange, stream: bool
+) -> None:
+    scene, toolbox = set_up(exchange, LOOK, stream=stream)
+    toolbox.does["search"] = hangs
+    task = scene.begin(stream=stream)
+    await until(lambda: toolbox.running == 1)
+    scene.writer.abandon()  # and nobody interrupts
+    await task
+
+    assert toolbox.running == 0
+    assert scene.recorder.end.state == "client_gone"
+    assert errors(scene) == ["the client hung up"]
+
+
 async def test_results_of_many_parts_stay_within_the_limit() -> None:
     async def says_much(call: ToolCall) -> ToolResult:
         return ToolResult(call_id="other", content=tuple(Text("x" * 100) for _ in range(10_000)))

@@ -1,7 +1,8 @@
 """The ASGI application: finds route and actor, reads the body within its bound, hands over. No payload logic.
 
 Constructing a bridge does no I/O and binds no loop; `async with bridge` starts and ends it. A mounted application
-gets no lifespan of its own, so the host's lifespan does that; a request before it is a 503.
+gets no lifespan of its own, so the host's lifespan does that; a request before it is a 503. What a bridge goes by may be
+exchanged while it runs: a request takes one configuration, and keeps it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from aibridge import failures
 from aibridge.asked import Asked
 from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.clock import SystemClock, new_id
+from aibridge.configuration import MAX_BODY, Configuration, LiveSettings
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.messages import MESSAGES
@@ -41,9 +43,10 @@ from aibridge.ports import (
 )
 from aibridge.providers.base import Provider
 from aibridge.providers.headers import NOSNIFF, request_ids
-from aibridge.reply_writer import ON_DISCONNECT, Interrupted, Interruption, Receive, ReplyWriter, Send, watch_disconnect
+from aibridge.reply_writer import Interrupted, Interruption, Receive, ReplyWriter, Send
 from aibridge.request_body import ClientLeft, coding_of, decoded, read_body
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
+from aibridge.running import Run, watched
 from aibridge.scope_authenticator import UNAUTHORIZED, ScopeAuthenticator
 from aibridge.stores.conversations import MemoryConversationStore
 from aibridge.tool_settings import ToolSettings
@@ -51,7 +54,6 @@ from aibridge.unobserved import UNOBSERVED
 from aibridge.upstream import HttpUpstream
 from aibridge.websockets import refuse_websocket
 
-MAX_BODY = 32 * 1024 * 1024
 _LOG = logging.getLogger("aibridge")
 _MOUNTED_PREFIXES = ("",)
 _UNTRACED = nullcontext()
@@ -111,42 +113,68 @@ class RequestBridge:
         closing: float = 15.0,  # 10 for records, 5 for the client to take what went wrong
         fail: Literal["closed", "usage-only", "open"] = "closed",
     ) -> None:
-        self._routes = RouteTable(providers, prefixes=prefixes)
         self._authenticator = authenticator or ScopeAuthenticator()
         self._upstream = upstream or HttpUpstream()
         self._tracing = tracing
         if tracing is not None:
             self._upstream, recorder = tracing.asking(self._upstream), tracing.recording(recorder)
-        if toolbox is not None and tracing is not None:
-            toolbox = tracing.calling(toolbox)
-        conversations = conversations or MemoryConversationStore()
         clock = clock or SystemClock()
         self.states = states or ProviderStates()
         """What is known of the providers from the requests before."""
-        around = Surroundings(clock=clock, observer=observer, randomness=random.random, pause=asyncio.sleep)
-        self.states.adopt(providers, around)
-        self._offering = Offering(toolbox, tools or ToolSettings(), conversations)
-        self._ports = Ports(
+        self._around = Surroundings(clock=clock, observer=observer, randomness=random.random, pause=asyncio.sleep)
+        self._prefixes = tuple(prefixes)
+        self._fixed = Ports(
             upstream=self._upstream,
             recorder=recorder,
-            conversations=conversations,
-            offering=self._offering,
+            conversations=conversations or MemoryConversationStore(),
             clock=clock,
             ids=ids,
-            scrubber=Scrubber(secret for provider in providers for secret in provider.secrets),
+            scrubber=Scrubber(()),
             attribution_key=attribution_key or secrets.token_bytes(32),
             observer=observer,
             states=self.states,
-            fail=fail,
         )
-        self._max_body = max_body
-        self._max_concurrency = max_concurrency
-        self._on_disconnect = on_disconnect
-        self._drain_reading = drain_reading
+        asked = LiveSettings(providers=providers, toolbox=toolbox, tools=tools or ToolSettings())
+        bounds = LiveSettings(max_body=max_body, max_concurrency=max_concurrency, drain_reading=drain_reading)
+        self._live: LiveSettings = {**asked, **bounds, "on_disconnect": on_disconnect, "fail": fail}
+        self._configuration = self._configured(self._live)
         self._closing = closing
-        self._running: set[_Run] = set()
+        self._running: set[Run] = set()
         self._idle: asyncio.Event | None = None
         self._state: Literal["new", "open", "draining", "closed"] = "new"
+
+    # -- configuration ---------------------------------------------------------------------------------
+
+    def reconfigure(self, **changes: Unpack[LiveSettings]) -> None:
+        """From now on requests go by these settings; what is not named stays. Those that run go on as they began.
+
+        What is known of circuits and keys stays, by the provider's name and the key. To be called in the bridge's loop.
+
+        Raises: ValueError, when a setting cannot be; then nothing has changed.
+        """
+        live: LiveSettings = {**self._live, **changes}
+        self._configuration = self._configured(live)
+        self._live = live
+
+    def _configured(self, live: LiveSettings) -> Configuration:
+        providers, toolbox = live["providers"], live["toolbox"]
+        routes = RouteTable(providers, prefixes=self._prefixes)
+        self.states.adopt(providers, self._around)
+        if toolbox is not None and self._tracing is not None:
+            toolbox = self._tracing.calling(toolbox)
+        ports = replace(
+            self._fixed,
+            offering=Offering(toolbox, live["tools"], self._fixed.conversations),
+            scrubber=Scrubber(secret for provider in providers for secret in provider.secrets),
+            fail=live["fail"],
+        )
+        return Configuration(
+            routes=routes,
+            ports=ports,
+            max_body=live["max_body"],
+            max_concurrency=live["max_concurrency"],
+            reads_on=live["drain_reading"] if live["on_disconnect"] == "drain" else None,
+        )
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -218,17 +246,17 @@ class RequestBridge:
                 raise ValueError(f"unsupported ASGI scope: {kind}")
 
     async def _http(self, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter) -> None:
-        errors, route = MESSAGES, None
+        errors, route, configuration = MESSAGES, None, self._configuration
         try:
-            route = self._routes.find(scope["method"], raw_path_of(scope))
+            route = configuration.routes.find(scope["method"], raw_path_of(scope))
             if route is None:  # a probe: Claude Code asks so whether anybody is there
                 await writer.answer(200, [NOSNIFF], b"")
                 return
             errors = route.errors
-            self._admit()
+            self._admit(configuration.max_concurrency)
             run = self._enter()
             try:
-                await self._routed(route, scope, receive, writer, run)
+                await self._routed(configuration, route, scope, receive, writer, run)
             finally:
                 self._leave(run)
         except Refused as refused:
@@ -242,7 +270,7 @@ class RequestBridge:
         except AnswerBroken:
             raise
         except Exception:  # noqa: BLE001  the edge of the house: a fault of ours becomes a 500, not a traceback
-            request_id = self._ports.ids()
+            request_id = self._fixed.ids()
             _LOG.exception("request failed", extra={"request_id": request_id})
             if writer.ended:
                 return
@@ -254,22 +282,28 @@ class RequestBridge:
         self, writer: ReplyWriter, route: Route | None, errors: Dialect, problem: Problem, request_id: str | None = None
     ) -> None:
         """The answer to a request that leaves no record. Its id is that of a line in the log."""
-        request_id = request_id or self._ports.ids()
+        request_id = request_id or self._fixed.ids()
         provider_name, template = (None, None) if route is None else (route.provider.name, route.template)
         told = {"request_id": request_id, "http_status": problem.status, "provider": provider_name, "route": template}
         _LOG.debug("request refused", extra=told)
-        self._ports.observer.refused(provider_name, template, problem.status)
+        self._fixed.observer.refused(provider_name, template, problem.status)
         headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers, *request_ids(request_id)]
         await writer.answer(problem.status, headers, errors.error_body(problem, request_id))
 
     async def _routed(
-        self, route: Route, scope: Mapping[str, Any], receive: Receive, writer: ReplyWriter, run: _Run
+        self,
+        configuration: Configuration,
+        route: Route,
+        scope: Mapping[str, Any],
+        receive: Receive,
+        writer: ReplyWriter,
+        run: Run,
     ) -> None:
         try:
             async with run.interruption:
                 identity = await self._authenticator.authenticate(scope)
                 run.credential_id = identity.credential_id
-                body = await read_body(scope, receive, self._max_body)
+                body = await read_body(scope, receive, configuration.max_body)
         except Interrupted as interrupted:
             raise Refused(failures.interrupted("gateway_aborted", interrupted.problem).problem) from None
         dialect = route.rule.dialect
@@ -277,18 +311,18 @@ class RequestBridge:
         if dialect is not None or route.rule.adaptation is not None:  # somebody reads it
             coding = coding_of(identity.headers)
             if coding is not None:
-                body = decoded(coding, body, self._max_body)
+                body = decoded(coding, body, configuration.max_body)
         method, interruption = scope["method"], run.interruption
         with self._followed(route, method, identity):
             if dialect is None:
-                self._ports.observer.passing(route.provider.name, route.template, method)
+                self._fixed.observer.passing(route.provider.name, route.template, method)
                 passing = PassthroughRequest(route, method, identity, body, scope, coding is not None)
-                await self._watched(scope, receive, writer, interruption, self._pass(passing, writer, interruption))
+                work = _pass(configuration.ports, passing, writer, interruption)
+                await watched(scope, receive, writer, interruption, work)
             else:
                 asked = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
-                interception = Interception(self._ports, asked, writer, interruption)
-                drains = self._on_disconnect == "drain"
-                await self._watched(scope, receive, writer, interruption, interception.run(), drains=drains)
+                work = Interception(configuration.ports, asked, writer, interruption).run()
+                await watched(scope, receive, writer, interruption, work, reads_on=configuration.reads_on)
 
     def _followed(self, route: Route, method: str, identity: Identity) -> AbstractContextManager[None]:
         if self._tracing is None:
@@ -298,81 +332,25 @@ class RequestBridge:
         follow = self._tracing.following
         return follow(method, provider.name, route.template, identity, bridged=bridged, platform=platform)
 
-    async def _pass(self, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
-        try:
-            async with interruption:
-                await pass_through(
-                    asked,
-                    writer,
-                    upstream=self._upstream,
-                    offering=self._offering,
-                    scrubber=self._ports.scrubber,
-                    states=self.states,
-                )
-        except Interrupted as interrupted:
-            if interrupted.reason == "gateway_aborted":
-                if writer.status is not None:
-                    raise AnswerBroken("the gateway ended this request") from None
-                raise Refused(failures.interrupted("gateway_aborted", interrupted.problem).problem) from None
-
-    async def _watched(
-        self,
-        scope: Mapping[str, Any],
-        receive: Receive,
-        writer: ReplyWriter,
-        interruption: Interruption,
-        work: Coroutine[Any, Any, None],
-        *,
-        drains: bool = False,
-    ) -> None:
-        """Runs `work` while watching for the client to hang up. `drains`: then it may go on for a while."""
-        loop = asyncio.get_running_loop()
-        enough: asyncio.TimerHandle | None = None
-
-        def gone() -> None:
-            nonlocal enough
-            writer.abandon()
-            if drains:
-                enough = loop.call_later(self._drain_reading, interruption.interrupt, "client_gone")
-            else:
-                interruption.interrupt("client_gone")
-
-        tell: Callable[[Callable[[], None] | None], None] | None = (scope.get("extensions") or {}).get(ON_DISCONNECT)
-        watcher = None
-        if tell is not None:
-            tell(gone)
-        else:
-            watcher = loop.create_task(watch_disconnect(receive, gone))
-        try:
-            await work
-        finally:
-            if tell is not None:
-                tell(None)
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.wait([watcher])
-            if enough is not None:
-                enough.cancel()
-
     # -- bodies and bounds -----------------------------------------------------------------------------
 
-    def _admit(self) -> None:
+    def _admit(self, max_concurrency: int) -> None:
         if self._state != "open":
             starting = self._state == "new"
             raise Refused(Problem(503, "the gateway is not started" if starting else "the gateway is shutting down"))
-        if self._max_concurrency and len(self._running) >= self._max_concurrency:
+        if max_concurrency and len(self._running) >= max_concurrency:
             raise Refused(Problem(503, "the gateway is at its limit of requests", headers=[(b"retry-after", b"1")]))
 
-    def _enter(self) -> _Run:
+    def _enter(self) -> Run:
         task = asyncio.current_task()
         assert task is not None
-        run = _Run(task, Interruption(task))
+        run = Run(task, Interruption(task))
         self._running.add(run)
         if self._idle is not None:
             self._idle.clear()
         return run
 
-    def _leave(self, run: _Run) -> None:
+    def _leave(self, run: Run) -> None:
         self._running.discard(run)
         if not self._running and self._idle is not None:
             self._idle.set()
@@ -390,10 +368,20 @@ class RequestBridge:
                 return
 
 
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A request that is running, from before it is known whose it is."""
-
-    task: asyncio.Task[Any]
-    interruption: Interruption
-    credential_id: str | None = None  # of what let it in
+async def _pass(ports: Ports, asked: PassthroughRequest, writer: ReplyWriter, interruption: Interruption) -> None:
+    assert ports.offering is not None
+    try:
+        async with interruption:
+            await pass_through(
+                asked,
+                writer,
+                upstream=ports.upstream,
+                offering=ports.offering,
+                scrubber=ports.scrubber,
+                states=ports.states,
+            )
+    except Interrupted as interrupted:
+        if interrupted.reason == "gateway_aborted":
+            if writer.status is not None:
+                raise AnswerBroken("the gateway ended this request") from None
+            raise Refused(failures.interrupted("gateway_aborted", interrupted.problem).problem) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 from aibridge import client_apps
@@ -85,6 +86,8 @@ class InnerLoop:
         """Runs the calls of a turn; the request with their results. Raises: RecordingFailed, ToolsTookTooLong."""
         results = await self._answer(reply, turn)
         self._calls.check_time()
+        if self._ways.writer.gone:
+            raise Interrupted("client_gone")
         return cast("LoopingRequest", request).continued(turn, results, last=self._calls.is_last)
 
     async def end(self, reply: Reply, turn: Turn) -> None:
@@ -112,9 +115,15 @@ class InnerLoop:
             self._ways.interruption.release(armed)
 
     async def _answer(self, reply: Reply, turn: Turn, *, last: bool = False) -> Sequence[ToolResult]:
-        if self._ways.writer.gone:  # nobody waits for what the tools would do
+        writer, interruption = self._ways.writer, self._ways.interruption
+        if writer.gone:  # nobody waits for what the tools would do
             raise Interrupted("client_gone")
-        results = await self._calls.run(turn)
+        # Also where a client that hung up is read on for: that is for the provider's numbers, and tools have none.
+        writer.on_leave = partial(interruption.interrupt, "client_gone")
+        try:
+            results = await self._calls.run(turn)
+        finally:
+            writer.on_leave = None
         await self._ways.keep(self._calls.told(turn), last=last)
         cast("LoopingReply", reply).answer(turn, results)
         await self.hold(reply)

@@ -4,8 +4,9 @@ Every record is stamped once, before the first attempt to keep it. Which loss ma
 `closed` every one, `usage-only` all but content, `open` none. A loss that matters is raised as RecordingFailed, but
 never before everything else that was to be kept has had its turn.
 
-Of each interception one line is logged at its start and one at its end, for debugging; a warning where it failed. They
-hold names, numbers and words of our own: no content, and nothing that a provider said of an error but its kind.
+Of each interception one line is logged at its start, for each injected tool that ran, and at its end, for debugging; a
+warning where it failed. They hold names, numbers and words of our own: no content, and nothing that a provider said of an
+error but its kind.
 """
 
 from __future__ import annotations
@@ -234,6 +235,10 @@ class InterceptionLog:
                 await self._recorder.record_tool_usage(called)
                 if fact.server is not None:
                     self.observation.ran(called, fact.server)
+                    if _LOG.isEnabledFor(logging.DEBUG):
+                        failed = fact.invocation_error is not None
+                        said = {"server": fact.server, "tool": fact.tool, "failed": failed}
+                        _LOG.debug("injected tool ran", extra={"interception_id": self._interception_id, **said})
             case Thought():
                 await self._recorder.record_model_thought(self._thought(fact))
             case Unreadable():
@@ -272,6 +277,7 @@ class InterceptionLog:
             cache_write_tokens=fact.cache_write_tokens,
             extra=fact.extra,
             partial=fact.partial,
+            model=fact.model,
             created_at=self._clock.now(),
         )
 

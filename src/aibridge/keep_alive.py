@@ -6,7 +6,6 @@ Only between whole events, only once the provider has answered, and never togeth
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:  # values that are handed in; siblings do not know each other 
     from aibridge.reply_writer import Message, ReplyWriter
 
 _ENDS_OF_EVENTS = (b"\n\n", b"\n\r\n", b"\r\r")
+_LOOKS = 4  # in an interval; so much more than it the silence may last. An event itself costs one assignment.
 
 
 class KeepAlive:
@@ -24,11 +24,12 @@ class KeepAlive:
 
     __slots__ = (
         "_beat",
-        "_between",
         "_frame",
         "_head",
         "_interval",
         "_last",
+        "_looked_at",
+        "_quiet",
         "_send",
         "_sending",
         "_started",
@@ -45,8 +46,9 @@ class KeepAlive:
         self._sending = asyncio.Lock()
         self._head: tuple[int, list[Header]] | None = None
         self._started = False
-        self._between = True  # events: the last one that was sent is whole
-        self._last = 0.0
+        self._last = b"\n\n"  # what was sent last
+        self._looked_at = self._last
+        self._quiet = 0  # looks since something was sent
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
 
@@ -54,9 +56,7 @@ class KeepAlive:
         """The provider has answered: from now on, if it stays silent, the answer begins with a frame under this head."""
         if self._head is None:
             self._head = (status, list(headers))
-            loop = asyncio.get_running_loop()
-            self._last = loop.time()
-            self._timer = loop.call_at(self._last + self._interval, self._look)
+            self._rest()
 
     async def __aenter__(self) -> None:
         self._writer.go_by((self._pass_on, None if self._write_now is None else self._pass_on_now))
@@ -79,7 +79,7 @@ class KeepAlive:
                     self._started = True
             else:
                 await self._send(message)
-                self._heard(message["body"])
+                self._last = message["body"] or self._last
                 if not message["more_body"]:
                     self._stop()
 
@@ -87,37 +87,37 @@ class KeepAlive:
         """In the place of what sends without waiting."""
         if self._sending.locked() or self._write_now is None or not self._write_now(data):
             return False
-        self._heard(data)
+        self._last = data or self._last
         return True
-
-    def _heard(self, data: bytes) -> None:
-        if data:
-            self._last = asyncio.get_running_loop().time()
-            self._between = data.endswith(_ENDS_OF_EVENTS)
 
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _rest(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval / _LOOKS, self._look)
+
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now, due = loop.time(), self._last + self._interval
-        if now >= due:
-            due = now + self._interval
-            if self._between and not self._sending.locked() and not self._writer.gone:
-                self._beat = loop.create_task(self._say())
-        self._timer = loop.call_at(due, self._look)
+        if self._last is not self._looked_at:
+            self._looked_at, self._quiet = self._last, 0
+        self._quiet += 1
+        between = self._last.endswith(_ENDS_OF_EVENTS)
+        if self._quiet > _LOOKS and between and not self._sending.locked() and not self._writer.gone:
+            self._quiet = 1
+            self._beat = asyncio.get_running_loop().create_task(self._say())
+        self._rest()
 
     async def _say(self) -> None:
         async with self._sending:
             if self._timer is None:  # the answer ended meanwhile
                 return
-            with contextlib.suppress(OSError):  # the client hung up; whoever sends next is told the same
+            try:
                 if not self._started and self._head is not None:
                     status, headers = self._head
                     await self._send({"type": "http.response.start", "status": status, "headers": headers})
                     self._started = True
                     self._writer.status = status  # whoever wants to say something says it in the midst of a stream now
                 await self._send({"type": "http.response.body", "body": self._frame, "more_body": True})
-            self._last = asyncio.get_running_loop().time()
+            except OSError:  # the client hung up
+                self._writer.abandon()

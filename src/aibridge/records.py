@@ -73,6 +73,7 @@ class TokenUsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cache_write_tokens: int
     extra: Mapping[str, int | str] = msgspec.field(default_factory=dict)
     partial: bool = False  # the stream ended before the final numbers came
+    model: str | None = None  # that answered, as the provider calls it: an alias may have been asked for
     created_at: datetime
 
 

@@ -115,7 +115,7 @@ class Interruption:
 class ReplyWriter:
     """Sends one answer. After `abandon` everything is dropped: the client is gone."""
 
-    __slots__ = ("_gone", "_send", "_write_now", "ended", "status")
+    __slots__ = ("_gone", "_send", "_write_now", "ended", "on_leave", "status")
 
     def __init__(self, send: Send, extensions: Mapping[str, Any] | None = None) -> None:
         self._send = send
@@ -124,6 +124,8 @@ class ReplyWriter:
         direct = write_now is not None and getattr(send, "__self__", None) is write_now.__self__
         self._write_now: Callable[[bytes], bool] | None = write_now if direct else None
         self._gone = False
+        self.on_leave: Callable[[], None] | None = None
+        """Called when the client is found to be gone."""
         self.status: int | None = None
         """What the client was told; None until the answer has begun."""
         self.ended = False
@@ -143,6 +145,8 @@ class ReplyWriter:
 
     def abandon(self) -> None:
         self._gone = True
+        if self.on_leave is not None:
+            self.on_leave()
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         await self._hand_on({"type": "http.response.start", "status": status, "headers": list(headers)})
@@ -171,7 +175,7 @@ class ReplyWriter:
         try:
             await self._send(message)
         except OSError:  # ASGI's word for a client that has disconnected
-            self._gone = True
+            self.abandon()
 
     async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """A whole answer of known length."""

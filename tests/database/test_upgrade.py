@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
@@ -33,6 +35,19 @@ print(sorted({"alembic", "sqlalchemy"} & set(sys.modules)))
 """
 
 
+def database_at(folder: Path, revision: str) -> DatabaseFile:
+    """A database as an older version left it."""
+    file = DatabaseFile.at(folder / "aibridge.db")
+    config = Config()
+    config.set_main_option("script_location", str(Path(aibridge.database.migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(f"sqlite:///{file.path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return file
+
+
 def tables_of(file: DatabaseFile) -> set[str]:
     with closing(sqlite3.connect(file.path)) as connection:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -45,6 +60,22 @@ def test_the_migrations_make_what_the_schema_says(tmp_path: Path) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
+
+
+def test_usage_that_was_recorded_before_models_were_stays_with_no_model(tmp_path: Path) -> None:
+    file = database_at(tmp_path, "0003")
+    with file.writing() as connection:
+        connection.execute(
+            "INSERT INTO aibridge_token_usages (id, interception_id, input_tokens, output_tokens, cache_read_tokens,"
+            " cache_write_tokens, extra, partial, created_at) VALUES ('u1', 'i1', 1, 2, 3, 4, '{}', 0, '2026-11-20')"
+        )
+
+    bring_up_to_date(file)
+
+    with closing(sqlite3.connect(file.path)) as connection:
+        assert connection.execute("SELECT id, output_tokens, model FROM aibridge_token_usages").fetchall() == [
+            ("u1", 2, None)
+        ]
 
 
 def test_every_step_is_known_by_name() -> None:

@@ -63,8 +63,10 @@ async def fake_proxy(
     if answer is not None:
         proxy.answer = answer
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         tasks.add(asyncio.get_running_loop().create_task(proxy.serve(reader, writer)))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
@@ -77,6 +79,9 @@ async def fake_proxy(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # a task that was cancelled before it began has closed nothing
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 def _in_origin_form(head: bytes) -> bytes:

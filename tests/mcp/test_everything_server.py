@@ -1,13 +1,8 @@
-"""The reference server of the protocol's authors, over streamable HTTP, SSE and stdio: its tools are listed and called.
-
-It comes from npm: it is taken from the PATH, or from the folder in $TEST_AGENTS, or else installed into a temporary one.
-"""
+"""The reference server of the protocol's authors, over streamable HTTP, SSE and stdio: its tools are listed and called."""
 
 import asyncio
-import os
 import shutil
 import socket
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,32 +11,19 @@ import pytest
 
 from aibridge.mcp import McpServer, McpToolbox
 from aibridge.tools import Image, Text
+from tests.mcp.npm import programs
 from tests.mcp.real_servers import ALICE, at, call, said
 
 pytestmark = [pytest.mark.anyio, pytest.mark.agents]
 
-PACKAGE = "@modelcontextprotocol/server-everything@latest"
 PROGRAM = "mcp-server-everything"
-INSTALLING = 120.0  # seconds
 BOUND = 30.0  # seconds until it serves
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    found = shutil.which(PROGRAM, path=os.environ.get("TEST_AGENTS", os.environ["PATH"]))
-    if found is not None:
-        return found
-    if shutil.which("npm") is None:
-        pytest.skip("neither the server nor npm to install it is here")
-    prefix = tmp_path_factory.mktemp("everything")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", str(prefix), PACKAGE]
-    try:
-        installed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALLING)
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm does not come to an end")
-    if installed.returncode != 0:
-        pytest.skip(f"npm cannot install the server: {installed.stderr.strip()[-300:]}")
-    return str(prefix / "node_modules" / ".bin" / PROGRAM)
+    wanted = {PROGRAM: "@modelcontextprotocol/server-everything@latest"}
+    return str(programs(tmp_path_factory.mktemp("everything"), wanted) / PROGRAM)
 
 
 @asynccontextmanager

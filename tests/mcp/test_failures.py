@@ -80,9 +80,9 @@ async def test_a_silent_server_is_waited_for_once_and_its_tools_come_when_they_c
     silent.gate.clear()
     async with AsyncExitStack() as stack:
         silent_url, url = [await stack.enter_async_context(serving(each)) for each in (silent, wiki)]
-        toolbox = await stack.enter_async_context(McpToolbox([at(silent_url, "silent"), at(url)], patience=0.3))
+        toolbox = await stack.enter_async_context(McpToolbox([at(silent_url, "silent"), at(url)], patience=1.0))
         without = await toolbox.tools(ALICE)
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(0.9):
             again = await toolbox.tools(ALICE)
         silent.gate.set()
         await until(lambda: toolbox.status()[0].state == "up")
@@ -108,6 +108,20 @@ async def test_a_list_that_is_known_is_served_while_it_is_read_again() -> None:
 
     assert during is before
     assert names(after) == ["new", "read", "write"]
+
+
+@pytest.mark.parametrize(("status", "tried"), [(405, {"POST", "GET"}), (404, {"POST", "GET"}), (503, {"POST"})])
+async def test_the_older_transport_is_tried_only_where_the_server_refuses_the_newer(
+    status: int, tried: set[str]
+) -> None:
+    wiki = Wiki()
+    wiki.before = lambda request: Response("no", status)
+    async with serving(wiki) as url, McpToolbox([at(url)]) as toolbox:
+        await toolbox.tools(ALICE)
+        (state,) = toolbox.status()
+
+    assert {request.method for request in wiki.requests} == tried
+    assert state.last_error == f"the server answered {status}"
 
 
 @pytest.mark.parametrize("answer", [Response("no", 503), Response("gone", 404)], ids=["down", "forgotten"])

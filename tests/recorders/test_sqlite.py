@@ -134,7 +134,9 @@ async def test_every_field_of_what_belongs_to_an_interception_is_kept(tmp_path: 
     )
     async with recording(tmp_path) as at_work:
         await at_work.recorder.record_interception(interception("i1"))
-        await at_work.recorder.record_token_usage(replace(usage("i1"), id="u1", partial=True))
+        await at_work.recorder.record_token_usage(
+            replace(usage("i1"), id="u1", partial=True, model="claude-opus-4-1-20250805")
+        )
         await at_work.recorder.record_tool_usage(called)
         await at_work.recorder.record_prompt_usage(replace(prompt("i1"), id="p1"))
         await at_work.recorder.record_model_thought(replace(thought("i1"), id="m1"))
@@ -150,6 +152,7 @@ async def test_every_field_of_what_belongs_to_an_interception_is_kept(tmp_path: 
             "cache_write_tokens": 100,
             "extra": '{"cache_ephemeral_5m_input":100}',
             "partial": 1,
+            "model": "claude-opus-4-1-20250805",
             "cost": None,
             "created_at": second_later,
         }

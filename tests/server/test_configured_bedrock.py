@@ -98,7 +98,14 @@ def test_awss_own_variables_make_a_provider_beside_the_others(no_aws: None) -> N
     assert (provider.name, provider.model_of("us.anthropic.claude-x")) == ("bedrock", "us.anthropic.claude-x")
 
 
-@pytest.mark.parametrize("environ", [{"AWS_REGION": "us-east-1"}, {"AWS_PROFILE": "work"}])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_REGION": "us-east-1"},
+        {"AWS_PROFILE": "work"},
+        {"AWS_REGION": "local", "AWS_PROFILE": "work"},
+    ],
+)
 def test_half_of_awss_variables_make_none(environ: dict[str, str]) -> None:
     tables = load(None, {**HOME, **environ}).settings.providers
 

@@ -31,6 +31,10 @@ def written(folder: Path, text: str) -> Path:
         (URL + 'auth = "token"', "mcp_servers[0].token: is required"),
         (URL + 'auth = "token"\ntoken = "env:NOT_SET"', "mcp_servers[0].token: the environment variable NOT_SET is no"),
         (URL + 'headers = { "X-A" = "env:NOT_SET" }', "mcp_servers[0].headers: the environment variable NOT_SET is no"),
+        (
+            URL + '[upstream]\nca_bundle = "nowhere.pem"',
+            "upstream.ca_bundle: cannot be read (No such file or directory)",
+        ),
         (URL + URL, "mcp_servers[1].name: 'wiki' is the name of another server too"),
         (URL + 'client_id = "x"', 'mcp_servers[0].client_id: is for auth = "oauth"'),
         (URL + 'auth = "oauth"\nclient_secret = "x"', "mcp_servers[0].client_secret: needs a client_id"),
@@ -127,7 +131,7 @@ async def test_the_commands_ask_the_servers_and_say_what_they_found(installation
     assert [(each["name"], each["state"]) for each in listed.json()] == [("wiki", "up"), ("dead", "down")]
     assert listed.json()[1]["last_error"] == "no connection"
     assert tools.out.splitlines()[1:] == ["bmcp_wiki_read\tread\t-", "-\twrite\tdenied by deny_tools"]
-    assert good.out == "wiki is up: streamable_http, protocol 2026-07-28, 1 tools offered, 1 left out\n"
+    assert good.out == "wiki is up (streamable_http, protocol 2026-07-28); tools offered: 1, left out: 1\n"
     assert (bad.status, bad.err) == (1, "aibridge: the MCP server dead is down: no connection\n")
     assert (unknown.status, unknown.err) == (1, "aibridge: there is no MCP server nobody: there are wiki, dead\n")
     assert changed.json()["changed"] == ["read"]

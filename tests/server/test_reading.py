@@ -202,11 +202,11 @@ async def test_costs_are_summed_and_unknown_where_one_is(file: DatabaseFile, rea
     with file.writing() as connection:
         connection.execute("UPDATE aibridge_token_usages SET cost = 40 WHERE interception_id = 'i1'")
         connection.execute(
-            "INSERT INTO aibridge_token_usages SELECT 100, 'second', 'i1', NULL, 0, 0, 0, 0, '{}', 0, 2, created_at"
+            "INSERT INTO aibridge_token_usages SELECT 100, 'second', 'i1', NULL, 0, 0, 0, 0, '{}', 0, 2, created_at, 'm'"
             " FROM aibridge_token_usages WHERE interception_id = 'i1'"
         )
         connection.execute(
-            "INSERT INTO aibridge_token_usages SELECT 101, 'second', 'i2', NULL, 0, 0, 0, 0, '{}', 0, 2, created_at"
+            "INSERT INTO aibridge_token_usages SELECT 101, 'second', 'i2', NULL, 0, 0, 0, 0, '{}', 0, 2, created_at, 'm'"
             " FROM aibridge_token_usages WHERE interception_id = 'i2'"
         )
 

@@ -8,8 +8,10 @@ import pytest
 from aibridge import providers
 from aibridge.errors import UpstreamUnreachable
 from aibridge.providers import Provider
+from aibridge.providers.bedrock import bedrock
 from aibridge.server.persons import NotPossible
 from aibridge.server.trying import Trial, trials
+from tests.fakes.cloud import PlainProof
 from tests.fakes.journal import Journal
 from tests.fakes.upstream import JSON, Scripted, ScriptedUpstream
 
@@ -63,6 +65,23 @@ async def test_what_is_wrong_is_told_in_words(scripted: Scripted, words: str) ->
     [trial], _ = await tried(providers.openai(key=KEYS[0]), scripted)
 
     assert (trial.works, trial.words) == (False, words)
+
+
+@pytest.mark.parametrize(
+    ("scripted", "works", "words"),
+    [
+        (answer(200, b"{}"), True, "answers as opus"),
+        (answer(403), False, "refuses the credentials, or what they may do (a message through the gateway says why)"),
+        (answer(404), False, "does not know the model opus, or the address is wrong (HTTP 404)"),
+        (answer(503), False, "is in trouble (HTTP 503)"),
+    ],
+)
+async def test_a_provider_on_a_cloud_is_asked_for_a_message(scripted: Scripted, works: bool, words: str) -> None:
+    on_aws = bedrock(credentials=PlainProof(), region="us-east-1", models={"opus": "us.opus"})
+    [trial], upstream = await tried(on_aws, scripted)
+
+    assert (trial.key, trial.works, trial.words) == ("AKIA...MPLE", works, words)
+    assert [one.url for one in upstream.requests] == [f"{on_aws.base_url}/model/us.opus/invoke"]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ async def test_the_upstream_span_follows_the_genai_conventions(
         "gen_ai.request.model": exchange.request["model"],
         "gen_ai.request.stream": stream,
         "gen_ai.response.id": exchange.response_id,
+        "gen_ai.response.model": json.loads(exchange.body)["model"],
         "gen_ai.response.time_to_first_chunk": first_chunk,
         "gen_ai.usage.cache_read.input_tokens": exchange.final.cache_read,
         "gen_ai.usage.cache_write.input_tokens": 0,

@@ -106,8 +106,10 @@ async def raw_provider(
     """`name` stands in the URL for the address."""
     provider = RawProvider("", list(scripts))
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         tasks.add(asyncio.get_running_loop().create_task(provider.serve(reader, writer)))
 
     server = await asyncio.start_server(connected, host, 0, ssl=tls, limit=2**20, backlog=1024)
@@ -121,6 +123,9 @@ async def raw_provider(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # a task that was cancelled before it began has closed nothing
+            writer.transport.abort()
+        await asyncio.sleep(0)
     for fault in provider.faults:
         raise fault
 

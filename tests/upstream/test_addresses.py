@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import socket
 from collections.abc import Iterator
 
@@ -104,7 +103,6 @@ async def test_attempts_can_be_given_up_and_leave_no_socket(monkeypatch: pytest.
             async with asyncio.timeout(0.1):
                 await trying
         assert trying.cancelled()
-    gc.collect()
 
 
 async def test_a_connection_is_not_delayed_by_the_kernel_and_notices_when_the_other_side_is_gone() -> None:

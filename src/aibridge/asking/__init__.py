@@ -73,6 +73,7 @@ class Asking:
             partial(self._sent, body),
             self.credential,
             self._state,
+            self._state.keys_of(question.route.provider),
             endpoint=question.route.template,
             model=question.purpose.model,
         )

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from types import TracebackType
 
-from aibridge.asking.states import ProviderState
+from aibridge.asking.states import Keys, ProviderState
 from aibridge.breaker import Circuit, Permit, Tripped
 from aibridge.dialects.base import Turn
 from aibridge.errors import KeysExhausted, Problem, Refused, UpstreamFailure, UpstreamUnreachable
@@ -35,6 +35,7 @@ class Attempts:
     __slots__ = (
         "_attempt",
         "_circuit",
+        "_keys",
         "_model",
         "_opening",
         "_permit",
@@ -50,6 +51,7 @@ class Attempts:
         send: Callable[[Credential, int], OpenUpstream],
         credential: Credential,
         state: ProviderState,
+        keys: Keys,
         *,
         endpoint: str,
         model: str | None,
@@ -57,11 +59,12 @@ class Attempts:
         self._send = send
         self.credential = credential
         self._state = state
+        self._keys = keys
         self._model = model
         central = credential.kind == "centralized"
         # What passes unread tells no model, and a list of models says little of how well any of them does.
         self._circuit = Circuit(endpoint, model) if central and model is not None else None
-        self._place: int | None = 0 if central and state.pooled else None
+        self._place: int | None = 0 if central and keys.pooled else None
         self._permit: Permit | None = None
         self._opening: OpenUpstream | None = None
         self._attempt = 0
@@ -128,17 +131,17 @@ class Attempts:
         if isinstance(found, Permit):
             self._permit = found
             return
-        refused = CircuitRefused(provider_name=state.provider.name, endpoint=circuit.endpoint, model=circuit.model)
+        refused = CircuitRefused(provider_name=state.name, endpoint=circuit.endpoint, model=circuit.model)
         state.around.observer.noticed(refused)
         raise Refused(_tripped(found))
 
     def _choose_key(self) -> None:
         if self._place is None:
             return
-        place = self._state.key_for(self._model)
+        place = self._state.key_for(self._keys, self._model)
         if place is None:
             raise self._exhausted()
-        self._place, self.credential = place, self._state.credentials[place]
+        self._place, self.credential = place, self._keys.credentials[place]
 
     # -- after an attempt ------------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class Attempts:
         status = response.status
         if status < 300:
             if self._place is not None:
-                self._state.serve(self._place, self._model)
+                self._state.serve(self._keys.fingerprints[self._place], self._model)
             return None
         if status in _OVERLOADED:
             self._failed()
@@ -163,15 +166,15 @@ class Attempts:
 
     def _after_resting(self, place: int, response: UpstreamResponse) -> float | KeysExhausted | None:
         """The key rests from now on; the next one is asked, if there is one."""
-        state = self._state
+        state, keys = self._state, self._keys
         limited = response.status == 429
         if limited:
-            state.cool(place, self._model, told_to_wait(response.headers, state.around.clock.now()))
+            state.cool(keys.fingerprints[place], self._model, told_to_wait(response.headers, state.around.clock.now()))
         else:
-            state.refuse(place)
-        if self._attempt < len(state.fingerprints) + self._retries and state.key_for(self._model) is not None:
+            state.refuse(keys.fingerprints[place])
+        if self._attempt < len(keys.fingerprints) + self._retries and state.key_for(keys, self._model) is not None:
             reason: KeyTrouble = "rate_limited" if limited else "refused"
-            state.around.observer.noticed(FailedOver(provider_name=state.provider.name, reason=reason))
+            state.around.observer.noticed(FailedOver(provider_name=state.name, reason=reason))
             return 0.0
         return self._exhausted()
 
@@ -182,7 +185,7 @@ class Attempts:
 
     def _may_retry(self) -> bool:
         state = self._state
-        if self._retries >= state.provider.max_retries:
+        if self._retries >= self._keys.provider.max_retries:
             return False
         if state.breaker is None or self._circuit is None:
             return True
@@ -194,12 +197,12 @@ class Attempts:
         if wait > LONGEST_WAIT:
             return None
         self._retries += 1
-        around.observer.noticed(Retried(provider_name=self._state.provider.name, reason=reason))
+        around.observer.noticed(Retried(provider_name=self._state.name, reason=reason))
         return wait
 
     def _exhausted(self) -> KeysExhausted:
-        state, soonest = self._state, self._state.soonest(self._model)
-        name = state.provider.name
+        state, soonest = self._state, self._state.soonest(self._keys, self._model)
+        name = state.name
         reason: KeyTrouble = "refused" if soonest is None else "rate_limited"
         state.around.observer.noticed(PoolExhausted(provider_name=name, reason=reason))
         if soonest is None:

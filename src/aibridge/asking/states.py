@@ -44,24 +44,42 @@ class ProviderStatus:
     circuits: tuple[tuple[Circuit, CircuitState], ...]
 
 
+class Keys:
+    """A provider as it was configured at one moment, with its keys. A request keeps to one, whatever is changed meanwhile:
+    a key that was given for one address is sent to no other.
+    """
+
+    __slots__ = ("credentials", "fingerprints", "provider")
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.fingerprints: tuple[Fingerprint, ...] = tuple(map(fingerprint, provider.keys))
+        self.credentials: tuple[Credential, ...] = tuple(central_credential(provider, key) for key in provider.keys)
+
+    @property
+    def pooled(self) -> bool:
+        """There is more than one key; a single one never rests."""
+        return len(self.fingerprints) > 1
+
+
 class ProviderState:
     """One provider's keys and circuits."""
 
-    __slots__ = ("_pool", "_shown", "around", "breaker", "credentials", "fingerprints", "provider")
+    __slots__ = ("_keys", "_pool", "_shown", "around", "breaker")
 
     def __init__(self, provider: Provider, around: Surroundings) -> None:
         self.around = around
         self._pool = KeyPool()
-        self._shown: dict[Fingerprint, KeyState] = {}  # what the observer was told last
+        self._shown: dict[int, KeyState] = {}  # by place: what the observer was told last
         self.breaker: CircuitBreaker | None = None
         self.adopt(provider)
 
     def adopt(self, provider: Provider) -> None:
         """The provider as it is configured from now on."""
-        self.provider = provider
-        self.fingerprints: tuple[Fingerprint, ...] = tuple(map(fingerprint, provider.keys))
-        self.credentials: tuple[Credential, ...] = tuple(central_credential(provider, key) for key in provider.keys)
-        self._pool.keep(self.fingerprints)
+        self._keys = Keys(provider)
+        self._pool.keep(self._keys.fingerprints)
+        for key in self._keys.fingerprints:
+            self._tell(key)
         settings = provider.circuit_breaker
         if settings is None:
             if self.breaker is not None:
@@ -73,51 +91,54 @@ class ProviderState:
             self.breaker.settings = settings
 
     @property
-    def pooled(self) -> bool:
-        """There is more than one key; a single one never rests."""
-        return len(self.fingerprints) > 1
+    def name(self) -> str:
+        return self._keys.provider.name
 
-    def key_for(self, model: str | None) -> int | None:
+    def keys_of(self, provider: Provider) -> Keys:
+        """The keys of a provider of this name: as it is now, or as it was when a running request came."""
+        return self._keys if self._keys.provider is provider else Keys(provider)
+
+    def key_for(self, keys: Keys, model: str | None) -> int | None:
         """The place of the key that serves; None: all of them rest."""
-        return self._pool.first_usable(self.fingerprints, model, self.around.clock.monotonic())
+        return self._pool.first_usable(keys.fingerprints, model, self.around.clock.monotonic())
 
-    def soonest(self, model: str | None) -> float | None:
+    def soonest(self, keys: Keys, model: str | None) -> float | None:
         """See `KeyPool.soonest`."""
-        return self._pool.soonest(self.fingerprints, model, self.around.clock.monotonic())
+        return self._pool.soonest(keys.fingerprints, model, self.around.clock.monotonic())
 
-    def cool(self, place: int, model: str | None, seconds: float | None) -> None:
-        self._pool.cool(self.fingerprints[place], model, seconds, self.around.clock.monotonic())
-        self._tell(place)
+    def cool(self, key: Fingerprint, model: str | None, seconds: float | None) -> None:
+        self._pool.cool(key, model, seconds, self.around.clock.monotonic())
+        self._tell(key)
 
-    def refuse(self, place: int) -> None:
-        self._pool.refuse(self.fingerprints[place], self.around.clock.monotonic())
-        self._tell(place)
+    def refuse(self, key: Fingerprint) -> None:
+        self._pool.refuse(key, self.around.clock.monotonic())
+        self._tell(key)
 
-    def serve(self, place: int, model: str | None) -> None:
-        self._pool.serve(self.fingerprints[place], model)
-        self._tell(place)
+    def serve(self, key: Fingerprint, model: str | None) -> None:
+        self._pool.serve(key, model)
+        self._tell(key)
 
     def status(self) -> ProviderStatus:
         now = self.around.clock.monotonic()
         keys = []
-        for key, credential in zip(self.fingerprints, self.credentials, strict=True):
+        for key, credential in zip(self._keys.fingerprints, self._keys.credentials, strict=True):
             state, seconds = self._pool.state(key, now)
             keys.append(KeyStatus(credential.hint, state, seconds, tuple(self._pool.cooling(key, now).items())))
         return ProviderStatus(tuple(keys), tuple(self.breaker.circuits(now)) if self.breaker is not None else ())
 
-    def _tell(self, place: int) -> None:
+    def _tell(self, key: Fingerprint) -> None:
         """The observer learns of changes only: a key that serves well costs nothing."""
-        key = self.fingerprints[place]
+        if key not in self._keys.fingerprints:  # it was the provider's when the request came
+            return
         state, _ = self._pool.state(key, self.around.clock.monotonic())
-        if self._shown.get(key, "usable") != state:
-            self._shown[key] = state
-            self.around.observer.noticed(KeyChanged(provider_name=self.provider.name, place=place + 1, state=state))
+        place = self._keys.fingerprints.index(key) + 1
+        if self._shown.get(place, "usable") != state:
+            self._shown[place] = state
+            self.around.observer.noticed(KeyChanged(provider_name=self.name, place=place, state=state))
 
     def _circuit_changed(self, circuit: Circuit, state: CircuitState) -> None:
         self.around.observer.noticed(
-            CircuitChanged(
-                provider_name=self.provider.name, endpoint=circuit.endpoint, model=circuit.model, state=state
-            )
+            CircuitChanged(provider_name=self.name, endpoint=circuit.endpoint, model=circuit.model, state=state)
         )
 
 

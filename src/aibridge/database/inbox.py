@@ -10,7 +10,8 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aibridge.database.statements import Row, Statement
 
@@ -18,8 +19,7 @@ from aibridge.database.statements import Row, Statement
 LaterWork = Callable[[sqlite3.Connection, Sequence[str]], None]
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One row on its way. `make` runs in the writer thread; `size` is the memory that it holds until then, in bytes."""
 
     statement: Statement

@@ -164,6 +164,7 @@ token_usages = _of_interception(
     Column("cache_write_tokens", _COUNT, nullable=False),
     Column("extra", JsonText, nullable=False),
     Column("partial", Boolean, nullable=False),
+    Column("model", Text),  # that answered; NULL: not said, or recorded before revision 0004
     Column("cost", _COUNT),  # micro-dollars; NULL: nobody knows the price
 )
 user_prompts = _of_interception(

@@ -36,6 +36,7 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     extra: Mapping[str, int | str] = msgspec.field(default_factory=dict)
     partial: bool = False
+    model: str | None = None  # that answered, as the provider calls it
 
 
 class ToolUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,10 +38,10 @@ class AnswerBroken(httpx2.StreamError):
 
 
 class Answers(httpx2.AsyncBaseTransport):
-    """Before `inner`. `failed` is told of each POST that got no good answer."""
+    """Before `inner`. `failed` is told the code, and the status if there was one, of each POST that got no good answer."""
 
     def __init__(
-        self, inner: httpx2.AsyncBaseTransport, authorization: Authorization, failed: Callable[[int, str], None]
+        self, inner: httpx2.AsyncBaseTransport, authorization: Authorization, failed: Callable[[int, int | None], None]
     ) -> None:
         self._inner = inner
         self._authorization = authorization
@@ -93,16 +93,16 @@ class Answers(httpx2.AsyncBaseTransport):
         said = _json_rpc_error(body) if _is_json(response) else None
         told = "" if said is None else str(said.get("message", ""))
         if _SESSION in request.headers and (status == 404 or (status == 400 and b"session" in body.lower())):
-            return self._error(SESSION_GONE, "the server does not know the session")
+            return self._error(SESSION_GONE, "the server does not know the session", status)
         if status in (401, 403):
-            return self._error(NOT_AUTHORIZED, f"the server answered {status}{f': {told}' if told else ''}")
+            return self._error(NOT_AUTHORIZED, f"the server answered {status}{f': {told}' if told else ''}", status)
         if said is not None:
-            self._failed(BAD_STATUS, told)
+            self._failed(BAD_STATUS, status)
             return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": said})
         return self._error(BAD_STATUS, f"the server answered {status}", status)
 
     def _error(self, code: int, message: str, data: int | None = None) -> httpx2.Response:
-        self._failed(code, message)
+        self._failed(code, data)
         error = {"code": code, "message": message, **({} if data is None else {"data": data})}
         return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TextIO
 
 import mcp_types as types
 from mcp.client import Client
@@ -22,7 +21,7 @@ from aibridge.mcp import answers
 from aibridge.mcp.authorization import Authorization
 from aibridge.mcp.offers import MOST_TOOLS, Unlistable
 from aibridge.mcp.servers import McpServer
-from aibridge.mcp.transports import Kind, Way, client_for, kinds_of
+from aibridge.mcp.transports import Kind, Outside, Way, client_for, kinds_of
 from aibridge.mcp.troubles import Unavailable, ended, unavailable
 
 _OPENING = 30.0  # seconds until the list is there
@@ -52,7 +51,7 @@ class Connection:
         read: awaited with each list that was read.
         monotonic: seconds since some fixed moment.
         idle: how long it is kept without a call or a question, in seconds.
-        complaints: where a local server's standard error goes.
+        outside: what all connections share.
     """
 
     def __init__(
@@ -64,19 +63,19 @@ class Connection:
         read: Callable[[Reached, list[types.Tool]], Awaitable[None]],
         monotonic: Callable[[], float],
         idle: float,
-        complaints: TextIO | None,
+        outside: Outside,
     ) -> None:
         self._server = server
         self._before = before
         self._read = read
         self._monotonic = monotonic
         self._idle = idle
-        self._way = Way(authorization, self.refresh, self.close, self._request_failed, complaints)
+        self._way = Way(authorization, self.refresh, self.close, self._request_failed, outside)
         self._wake = asyncio.Event()
         self._closing = False
         self.outdated = False
         """Whether the list is to be read again, and was not."""
-        self._statuses: list[tuple[int, str]] = []
+        self._refusals: list[int | None] = []  # statuses of what failed while it opens
         self.settled = asyncio.Event()
         """Set once it is open, or will never be."""
         self.client: Client | None = None
@@ -103,9 +102,9 @@ class Connection:
         self._closing = True
         self._wake.set()
 
-    def _request_failed(self, code: int, words: str) -> None:
+    def _request_failed(self, code: int, status: int | None) -> None:
         if self.opening:
-            self._statuses.append((code, words))
+            self._refusals.append(status if code == answers.BAD_STATUS else None)
 
     async def hold(self) -> None:
         """Connects and stays so until closed, idle or lost. Cancelling closes too."""
@@ -134,7 +133,7 @@ class Connection:
         kinds = kinds_of(self._server) if self._before is None else (self._before.kind,)
         legacy = self._before is not None and self._before.legacy
         for kind in kinds[:-1]:
-            self._statuses.clear()
+            self._refusals.clear()
             client = client_for(self._server, kind, self._way, legacy=legacy)
             try:
                 return await stack.enter_async_context(client), kind
@@ -146,7 +145,7 @@ class Connection:
 
     def _other_transport_may_do(self) -> bool:
         """A server of the older transport answers a POST with some 4xx (the specification names 400, 404 and 405)."""
-        return bool(self._statuses) and all(code == answers.BAD_STATUS for code, _ in self._statuses)
+        return bool(self._refusals) and all(status is not None and 400 <= status < 500 for status in self._refusals)
 
     async def _list(self, client: Client, reached: Reached) -> None:
         self.outdated = False  # what changes from here on is read the next time

@@ -19,6 +19,7 @@ from aibridge.mcp.troubles import Unavailable
 from aibridge.ports import Clock, Pins, ToolboxObserver
 
 _CHANGED = "its definition has changed since it was first seen"
+_MOST_REPORTED = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -101,6 +102,8 @@ class KnownServer:
 
     def _report(self, changed: dict[str, str]) -> None:
         for name, definition in changed.items():
+            if len(self._reported) > _MOST_REPORTED:
+                self._reported.clear()
             if definition not in self._reported:  # once, not with each person who sees it
                 self._reported.add(definition)
                 self._observer.changed(self.server.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, TextIO
+from typing import Any
 
 import mcp_types as types
 from mcp.client import Client
@@ -22,6 +22,7 @@ from aibridge.mcp.connection import Connection, Reached, listed
 from aibridge.mcp.known_server import KnownServer
 from aibridge.mcp.offers import Offer
 from aibridge.mcp.outages import Outage
+from aibridge.mcp.transports import Outside
 from aibridge.mcp.troubles import Unavailable, ended
 
 Given = types.CallToolResult | types.InputRequiredResult
@@ -41,7 +42,9 @@ class Session:
         authorization: what it is shown.
         spawn: starts a task that the toolbox owns.
         own_outage: of this actor: others may be let in where this one is not.
+        patience: how long requests wait for the first list, in seconds.
         idle: how long a connection is kept without use, in seconds.
+        outside: what all connections share.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Session:
         monotonic: Callable[[], float],
         patience: float,
         idle: float,
-        complaints: TextIO | None,
+        outside: Outside,
     ) -> None:
         self.known = known
         self.offer: Offer | None = None
@@ -66,8 +69,9 @@ class Session:
         self._own_outage = own_outage
         self._monotonic = monotonic
         self._idle = idle
-        self._complaints = complaints
+        self._outside = outside
         self._connection: Connection | None = None
+        self._retired = False
         self._read_at = -math.inf
 
     @property
@@ -108,6 +112,12 @@ class Session:
         if self._connection is not None:
             self._connection.close()
 
+    def retire(self) -> None:
+        """Closes it when its last call is over: the server is no longer configured, or otherwise."""
+        self._retired = True
+        if self._connection is not None and not self._connection.calls:
+            self._connection.close()
+
     def _connect(self) -> Connection:
         known = self.known
         connection = Connection(
@@ -117,7 +127,7 @@ class Session:
             read=self._have_read,
             monotonic=self._monotonic,
             idle=self._idle,
-            complaints=self._complaints,
+            outside=self._outside,
         )
         self._connection = connection
         known.outage.try_again()
@@ -170,6 +180,8 @@ class Session:
             finally:
                 connection.calls -= 1
                 connection.used = self._monotonic()
+                if self._retired and not connection.calls:
+                    connection.close()
         raise AssertionError("the second attempt returns or raises")
 
     def _engaged(self) -> Connection:

@@ -16,6 +16,7 @@ import msgspec
 from mcp.shared.exceptions import MCPError
 
 from aibridge.actor import Actor
+from aibridge.egress import trusted
 from aibridge.mcp import results
 from aibridge.mcp.known_server import KnownServer
 from aibridge.mcp.login_tool import login_offer, login_result, login_tool
@@ -25,6 +26,7 @@ from aibridge.mcp.servers import McpServer
 from aibridge.mcp.session import Session, settled
 from aibridge.mcp.settings import ToolboxSettings
 from aibridge.mcp.status import ServerStatus
+from aibridge.mcp.transports import Outside
 from aibridge.mcp.troubles import Unavailable, in_words
 from aibridge.ports import Identity
 from aibridge.tools import NO_TOOLS, Tool, ToolCall, ToolResult, Toolset
@@ -38,17 +40,33 @@ _log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """What an `McpToolbox` is once the SDK is loaded."""
+    """What an `McpToolbox` is once the SDK is loaded. Made in a thread."""
 
     def __init__(self, servers: Sequence[McpServer], settings: ToolboxSettings) -> None:
         self._settings = settings
+        self._outside = Outside(trusted(settings.ca_bundle), settings.complaints)
         self._monotonic = settings.clock.monotonic
-        pins, observer, clock, chance = settings.pins, settings.observer, settings.clock, settings.chance
-        self._known = {server.name: KnownServer(server, pins, observer, clock, chance) for server in servers}
+        self._known = {server.name: self._unknown(server) for server in servers}
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._toolsets: OrderedDict[tuple[bytes, ...], Toolset] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
+
+    def reconfigure(self, servers: Sequence[McpServer]) -> None:
+        """From now on these are the servers. What is known of one that has not changed stays, and so do its sessions."""
+        known, self._known = self._known, {}
+        for server in servers:
+            before = known.get(server.name)
+            unchanged = before is not None and before.server == server
+            self._known[server.name] = before if before is not None and unchanged else self._unknown(server)
+        for key, session in list(self._sessions.items()):
+            if self._known.get(session.known.server.name) is not session.known:
+                del self._sessions[key]
+                session.retire()
+
+    def _unknown(self, server: McpServer) -> KnownServer:
+        settings = self._settings
+        return KnownServer(server, settings.pins, settings.observer, settings.clock, settings.chance)
 
     async def close(self) -> None:
         """Ends all connections; nobody is offered anything from now on."""
@@ -157,7 +175,7 @@ class Sessions:
                 monotonic=self._monotonic,
                 patience=self._settings.patience,
                 idle=self._settings.idle,
-                complaints=self._settings.complaints,
+                outside=self._outside,
             )
             self._forget_some()
         self._sessions.move_to_end(key)

@@ -22,3 +22,4 @@ class ToolboxSettings:
     patience: float
     idle: float
     complaints: TextIO | None
+    ca_bundle: str | None

@@ -49,6 +49,7 @@ class McpToolbox:
         patience: how long requests wait for lists that were never read, in seconds.
         idle: how long a connection is kept without use, in seconds.
         complaints: where the standard error of local servers goes; by default nowhere.
+        ca_bundle: a file with the authorities (PEM) that servers are verified by; by default the machine's.
 
     Raises:
         ValueError: two servers have one name.
@@ -67,10 +68,9 @@ class McpToolbox:
         patience: float = PATIENCE,
         idle: float = _IDLE,
         complaints: TextIO | None = None,
+        ca_bundle: str | None = None,
     ) -> None:
-        self._servers = tuple(servers)
-        if len({server.name for server in self._servers}) < len(self._servers):
-            raise ValueError("two MCP servers have the same name")
+        self._servers = _checked(servers)
         self._settings = ToolboxSettings(
             authorization=authorization,
             pins=pins or MemoryPins(),
@@ -80,6 +80,7 @@ class McpToolbox:
             patience=patience,
             idle=idle,
             complaints=complaints,
+            ca_bundle=ca_bundle,
         )
         self._loading: asyncio.Task[None] | None = None
         self._sessions: Sessions | None = None
@@ -93,11 +94,11 @@ class McpToolbox:
 
     async def _load(self) -> None:
         try:
-            sessions = await asyncio.to_thread(_sessions_class)
+            sessions = await asyncio.to_thread(_sessions, self._servers, self._settings)
+            sessions.reconfigure(self._servers)  # they may be others by now
+            self._sessions = sessions
         except Exception:  # noqa: BLE001  the edge of a background task: requests go on without tools
-            _log.exception("the MCP SDK cannot be loaded: no tools are offered")
-            return
-        self._sessions = sessions(self._servers, self._settings)
+            _log.exception("the MCP client cannot be loaded: no tools are offered")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -107,6 +108,15 @@ class McpToolbox:
             await asyncio.wait([self._loading])
         if self._sessions is not None:
             await self._sessions.close()
+
+    def reconfigure(self, servers: Sequence[McpServer]) -> None:
+        """From now on these are the servers. Those that have not changed, and calls that run, are not touched.
+
+        Raises: ValueError, when two have one name; then nothing has changed.
+        """
+        self._servers = _checked(servers)
+        if self._sessions is not None:
+            self._sessions.reconfigure(self._servers)
 
     # -- the port --------------------------------------------------------------------------------------
 
@@ -150,7 +160,13 @@ class McpToolbox:
         return replace(status, login="needed", last_error=missing, last_error_at=None, tools=(), left_out=())
 
 
-def _sessions_class() -> type[Sessions]:
+def _checked(servers: Sequence[McpServer]) -> tuple[McpServer, ...]:
+    if len({server.name for server in servers}) < len(servers):
+        raise ValueError("two MCP servers have the same name")
+    return tuple(servers)
+
+
+def _sessions(servers: Sequence[McpServer], settings: ToolboxSettings) -> Sessions:
     from aibridge.mcp.sessions import Sessions  # noqa: PLC0415  in a thread, see above
 
-    return Sessions
+    return Sessions(servers, settings)

@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from aibridge import __version__
-from aibridge.egress import CheckedTransport
+from aibridge.egress import CheckedTransport, Trusted
 from aibridge.mcp.answers import LARGEST_ANSWER, Answers
 from aibridge.mcp.authorization import Authorization
 from aibridge.mcp.servers import McpServer
@@ -45,6 +45,14 @@ def kinds_of(server: McpServer) -> tuple[Kind, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """What all connections share: whose certificates are good, and where local servers complain; None: nowhere."""
+
+    trusted: Trusted
+    complaints: TextIO | None
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """What a client is made with, beside its server.
 
@@ -52,15 +60,14 @@ class Way:
         authorization: what the server is shown.
         changed: called when the server says that its list has changed.
         lost: called when the connection has ended by itself.
-        failed: called with the code (`answers.py`) and the words of each request that got no good answer.
-        complaints: where a local server's standard error goes; None: nowhere.
+        failed: called with the code (`answers.py`) and the status of each request that got no good answer.
     """
 
     authorization: Authorization
     changed: Callable[[], None]
     lost: Callable[[], None]
-    failed: Callable[[int, str], None]
-    complaints: TextIO | None
+    failed: Callable[[int, int | None], None]
+    outside: Outside
 
 
 def client_for(server: McpServer, kind: Kind, way: Way, *, legacy: bool) -> Client:
@@ -91,7 +98,7 @@ async def _local(server: McpServer, way: Way) -> AsyncIterator[Any]:
     env = {name: value.reveal() for name, value in server.env.items()}
     parameters = StdioServerParameters(command=server.command[0], args=list(server.command[1:]), env=env)
     with open(os.devnull, "w") as nowhere:  # noqa: ASYNC230  the null device does not block
-        async with stdio_client(parameters, way.complaints or nowhere) as streams:
+        async with stdio_client(parameters, way.outside.complaints or nowhere) as streams:
             yield streams
 
 
@@ -99,7 +106,7 @@ async def _local(server: McpServer, way: Way) -> AsyncIterator[Any]:
 async def _streamable(server: McpServer, way: Way) -> AsyncIterator[Any]:
     assert server.url is not None
     headers = {name: value.reveal() for name, value in server.headers.items()}
-    checked = CheckedTransport(allow_private=server.allow_private)
+    checked = CheckedTransport(way.outside.trusted, allow_private=server.allow_private)
     transport = Answers(checked, way.authorization, way.failed)
     async with (
         httpx2.AsyncClient(transport=transport, headers=headers, timeout=_WAITING, trust_env=False) as http,
@@ -113,12 +120,13 @@ async def _sse(server: McpServer, way: Way) -> AsyncIterator[Any]:
     assert server.url is not None
     given = {name: value.reveal() for name, value in server.headers.items()}
 
-    def failed(code: int, words: str) -> None:
+    def failed(code: int, status: int | None) -> None:
         # Answers come on another connection: nobody would tell the one who waits there.
-        way.failed(code, words)
+        way.failed(code, status)
         way.lost()
 
-    transport = Answers(CheckedTransport(allow_private=server.allow_private), way.authorization, failed)
+    checked = CheckedTransport(way.outside.trusted, allow_private=server.allow_private)
+    transport = Answers(checked, way.authorization, failed)
 
     def http(
         headers: dict[str, str] | None = None,  # noqa: ARG001  what the SDK calls it with

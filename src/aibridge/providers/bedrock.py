@@ -27,7 +27,7 @@ RULES = (
     RouteRule(path="/v1/models/*", methods=_READ, adaptation="configured_models"),
     RouteRule(path="/api/event_logging/*", methods=_POST, adaptation="not_there"),
 )
-_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
+REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
 _APP_ID = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z/-]{1,200}")  # a product's version in a User-Agent, or a path of them
 
 
@@ -106,7 +106,7 @@ def _check(
     def refused(setting: str, why: str) -> ValueError:
         return ValueError(f"{setting} of provider {name!r}: {why}")
 
-    if not _REGION.fullmatch(region):
+    if not REGION.fullmatch(region):
         raise refused("region", "an AWS region such as us-east-1")
     if bool(model) != bool(small_fast_model) and not models:
         missing, other = ("small_fast_model", "model") if model else ("model", "small_fast_model")

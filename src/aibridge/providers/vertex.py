@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Unpack
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.reading import decoded, mapping, string_member, text

@@ -27,7 +27,7 @@ INTERCEPTION = insert(
 _USAGE = "id interception_id provider_response_id"
 TOKEN_USAGE = insert(
     "aibridge_token_usages",
-    f"{_USAGE} input_tokens output_tokens cache_read_tokens cache_write_tokens extra partial created_at",
+    f"{_USAGE} input_tokens output_tokens cache_read_tokens cache_write_tokens extra partial model created_at",
     rank=1,
 )
 PROMPT = insert("aibridge_user_prompts", f"{_USAGE} prompt created_at", rank=1, content=True)
@@ -137,6 +137,7 @@ def token_usage(record: TokenUsageRecord) -> Row:
         _count(record.cache_write_tokens),
         _short_values(record.extra),
         record.partial,
+        name(record.model),
         as_text(record.created_at),
     )
 

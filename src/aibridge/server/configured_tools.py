@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibridge.credentials import Secret
@@ -33,6 +34,8 @@ def configured_servers(configuration: Configuration, environ: Mapping[str, str] 
             where = configuration.place(("mcp_servers", index, "name"))
             raise Wrong(f"{where}: {server.name!r} is the name of another server too; give each its own")
         servers[server.name] = server
+    if servers:
+        _check_ca_bundle(configuration)
     check_logins(configuration)
     return tuple(servers.values())
 
@@ -97,6 +100,24 @@ def configured_rules(configuration: Configuration) -> ToolSettings:
         raise Wrong(f"{configuration.place(('tools', setting))}: {why}") from None
 
 
+def ca_bundle_of(configuration: Configuration) -> str | None:
+    """The file with the authorities that servers are verified by: those of the providers. None: the machine's."""
+    said = configuration.settings.upstream.ca_bundle
+    return None if said is None else str(configuration.base / Path(said).expanduser())
+
+
+def _check_ca_bundle(configuration: Configuration) -> None:
+    from aibridge.egress import trusted  # noqa: PLC0415  see above
+
+    ca_bundle = ca_bundle_of(configuration)
+    if ca_bundle is not None:
+        try:
+            trusted(ca_bundle)
+        except OSError as error:
+            why = error.strerror or "not certificates, as PEM"
+            raise Wrong(f"{configuration.place(('upstream', 'ca_bundle'))}: cannot be read ({why})") from None
+
+
 def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:
     """What must not be written anywhere."""
     for server in servers:
@@ -107,7 +128,13 @@ def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:
 
 @asynccontextmanager
 async def opened_toolbox(
-    servers: Sequence[McpServer], logins: Logins | None, *, pins: Pins, observer: ToolboxObserver, clock: Clock
+    servers: Sequence[McpServer],
+    logins: Logins | None,
+    *,
+    pins: Pins,
+    observer: ToolboxObserver,
+    clock: Clock,
+    ca_bundle: str | None,
 ) -> AsyncIterator[McpToolbox | None]:
     """The toolbox over `servers`, with people's own `logins`; None: there are none. Nobody is connected to yet."""
     if not servers:
@@ -115,6 +142,12 @@ async def opened_toolbox(
         return
     from aibridge.mcp import McpToolbox  # noqa: PLC0415  see above
 
-    authorization = authorization_with(logins, clock)
-    async with McpToolbox(servers, authorization=authorization, pins=pins, observer=observer, clock=clock) as toolbox:
+    async with McpToolbox(
+        servers,
+        authorization=authorization_with(logins, clock),
+        pins=pins,
+        observer=observer,
+        clock=clock,
+        ca_bundle=ca_bundle,
+    ) as toolbox:
         yield toolbox

@@ -29,7 +29,7 @@ from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.config import Configuration
 from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
-from aibridge.server.configured_tools import opened_toolbox, secrets_of
+from aibridge.server.configured_tools import ca_bundle_of, opened_toolbox, secrets_of
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
@@ -153,6 +153,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             pins=SqlitePins(store.file, clock),
             observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
             clock=clock,
+            ca_bundle=ca_bundle_of(configuration),
         ) as toolbox,
     ):
         authenticator = KeyAuthenticator(store.people, BadTokens(), clock)

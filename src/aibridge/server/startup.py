@@ -47,6 +47,7 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
     _check_loops(plan, [*sockets, *scraped])
     for warning in (*configuration.warnings, *_exposed(server.host, metrics.host if scraped else None)):
         _log.warning(warning)
+    _tell_of_proxies(plan)
     say = partial(banner.say, plan, keys, sockets[0], scraped)
     if server.workers == 1:
         return uvloop.run(serve_process(plan, sockets, say, until=_hang_up, scraped=scraped))
@@ -92,6 +93,14 @@ def planned(configuration: Configuration) -> Plan:
     server = configuration.settings.server
     log_to_stderr(server.log, plan.secrets, server.log_level)
     return plan
+
+
+def _tell_of_proxies(plan: Plan) -> None:
+    """The environment may name one that nobody thinks of."""
+    for provider in plan.providers:
+        if provider.link is not None and provider.link.proxy is not None:
+            proxy = provider.link.proxy.address
+            _log.info("the provider is asked through a proxy", extra={"provider": provider.name, "proxy": proxy})
 
 
 def _exposed(host: str, metrics_host: str | None) -> Iterator[str]:

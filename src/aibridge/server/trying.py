@@ -158,6 +158,8 @@ async def _told(response: UpstreamResponse, credential: Credential, call: _Call)
             return False, f"limits the key{wait} ({said})"
         case _ if 300 <= status < 400:
             return False, f"leads elsewhere, which is not followed ({said}): is base_url right?"
+        case 502 if call.route.provider.platform is not None:
+            return False, "refuses the credentials, or what they may do (a message through the gateway says why)"
         case _ if status >= 500:
             return False, f"is in trouble ({said})"
         case _ if status >= 400:

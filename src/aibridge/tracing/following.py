@@ -119,6 +119,8 @@ class Intercepting(Following):
             names.CACHE_READ_TOKENS: read,
             names.CACHE_WRITE_TOKENS: written,
         }
+        if record.model is not None:
+            said[names.RESPONSE_MODEL] = shortened(record.model)
         self._upstream.set_attributes(said)
         self.answered_as(record)
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import lru_cache
 from types import TracebackType
-from urllib.parse import SplitResult, urlsplit
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from aibridge.errors import InvalidRequest, Problem, Refused, UpstreamUnreachable
+from aibridge.link import Link, Proxy
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.upstream.answer import Answer
 from aibridge.upstream.certificates import Certificates
@@ -73,10 +76,9 @@ class Opening:
 
     async def __aenter__(self) -> Answer:
         request, timeouts = self._request, self._timeouts
-        parts = urlsplit(request.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        origin = Origin(parts.scheme, parts.hostname or "", port, request.link)
-        head = _head(request, parts)
+        place = _place(request.url, request.link)
+        origin = place.origin
+        head = _head(request, place)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeouts.first_byte
         try:
@@ -90,7 +92,7 @@ class Opening:
                 # It was closed for having been idle, as the request went out: nobody has read that.
                 connection = await self._connecting(origin, deadline)
                 answer = await self._answered(connection, head, deadline)
-            if answer.status == 407 and origin.link is not None and origin.link.proxy is not None:
+            if answer.status == 407 and place.proxy is not None:
                 raise UpstreamUnreachable("the proxy did not take our credential for it (HTTP 407)")
         except BaseException:
             self._leave()
@@ -153,25 +155,41 @@ def _all_in_use(waited: float) -> Problem:
     return Problem(503, message, headers=[(b"retry-after", b"1")])
 
 
-def _head(request: UpstreamRequest, parts: SplitResult) -> bytes:
+class _Place(NamedTuple):
+    """What a URL says of a request: where it goes, and how its head begins behind the method."""
+
+    origin: Origin
+    beginning: bytes
+    proxy: Proxy | None  # that is sent the request itself, with its whole URL; one that only carries https is not
+
+
+@lru_cache(256)  # a provider has few addresses, but for those with ids in them
+def _place(url: str, link: Link | None) -> _Place:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    target = parts.path or "/"
+    if parts.query:
+        target = f"{target}?{parts.query}"
+    proxy = None if link is None or parts.scheme == "https" else link.proxy
+    if proxy is not None:  # which is sent the whole URL (RFC 9112 section 3.2.2)
+        target = f"http://{parts.netloc}{target}"
+    beginning = f"{target} HTTP/1.1\r\nhost: {parts.netloc}".encode("ascii")
+    return _Place(Origin(parts.scheme, parts.hostname or "", port, link), beginning, proxy)
+
+
+def _head(request: UpstreamRequest, place: _Place) -> bytes:
     """The request's head. Values are bytes of the client's and go out as they are.
 
     Raises: InvalidRequest when a header would end its line, or the URL has what does not belong in it.
     """
-    target = parts.path or "/"
-    if parts.query:
-        target = f"{target}?{parts.query}"
-    proxy = None if request.link is None or parts.scheme == "https" else request.link.proxy
-    if proxy is not None:  # which is sent the whole URL (RFC 9112 section 3.2.2)
-        target = f"http://{parts.netloc}{target}"
-    lines = [f"{request.method} {target} HTTP/1.1".encode("ascii"), b"host: " + parts.netloc.encode("ascii")]
+    lines = [request.method.encode("ascii") + b" " + place.beginning]
     lines += [name + b": " + value for name, value in request.headers if name.lower() not in _OURS]
-    if proxy is not None:
-        lines += proxy_authorization(proxy)
+    if place.proxy is not None:
+        lines += proxy_authorization(place.proxy)
     if request.body or request.method not in ("GET", "HEAD", "DELETE"):
         lines.append(b"content-length: %d" % len(request.body))
     head = b"\r\n".join(lines)
-    ends = len(lines) - 1
+    ends = len(lines)  # the first one is two
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise InvalidRequest("a header value has a line break or NUL in it")
     return head + b"\r\n\r\n"

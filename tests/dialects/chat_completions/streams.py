@@ -91,7 +91,9 @@ def streams(draw: st.DrawFn) -> Stream:
     facts: list[Fact] = [Thought(content=text, source="reasoning") for text in _in_order(events, thoughts) if text]
     facts += _calls_in_order(events, uses)
     if counted:
-        facts.append(TokenUsage(response_id="chatcmpl-1", input_tokens=20, output_tokens=7, cache_read_tokens=10))
+        facts.append(
+            TokenUsage(response_id="chatcmpl-1", input_tokens=20, output_tokens=7, cache_read_tokens=10, model="m-1")
+        )
     return _written(draw, events, said, facts)
 
 

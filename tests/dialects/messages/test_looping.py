@@ -232,6 +232,12 @@ def test_what_the_client_brings_is_told() -> None:
     assert not parse(b'{"model":"m","mcp_servers":[]}').brings_servers
 
 
+@pytest.mark.parametrize("name", ["tools", "tool_choice", "mcp_servers"])
+def test_what_rules_go_by_stands_only_once(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=name):
+        parse(f'{{"model":"m","{name}":[{{}}],"{name}":[]}}'.encode())
+
+
 def test_the_last_request_keeps_the_tools_and_forbids_them() -> None:
     request = _asking()
     turn = play(request, [Scripted([_call("toolu_1")], "tool_use")], stream=True).turns[0]

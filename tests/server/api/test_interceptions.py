@@ -78,6 +78,7 @@ async def test_one_is_shown_with_everything_that_was_recorded(api: Api) -> None:
     assert found["started_at"] == "2026-11-20T12:00:00Z"
     assert found["user_prompts"][0]["prompt"] == "asked by alice"
     assert found["token_usages"][0]["extra"] == {"cache_ephemeral_5m_input": 100}
+    assert found["token_usages"][0]["model"] == "model-that-answered"
     assert found["tool_usages"][0]["input"] == {"path": "a.py"}
     assert found["model_thoughts"][0]["source"] == "thinking"
     assert found["cost"] is None

@@ -3,6 +3,8 @@
 import pytest
 
 from aibridge.breaker import Circuit, Permit
+from aibridge.credentials import Secret
+from aibridge.key_pool import fingerprint
 from tests.server.api.conftest import KEYS, Api
 
 pytestmark = pytest.mark.anyio
@@ -12,8 +14,9 @@ async def test_whoever_runs_the_gateway_sees_keys_and_circuits(api: Api) -> None
     state = api.states.of("anthropic")
     assert state is not None
     assert state.breaker is not None
-    state.cool(0, "claude-opus-4-6", 30.0)
-    state.refuse(1)
+    first, second = (fingerprint(Secret(key)) for key in KEYS)
+    state.cool(first, "claude-opus-4-6", 30.0)
+    state.refuse(second)
     permit = state.breaker.admit(Circuit("/v1/messages", "claude-opus-4-6"), api.clock.monotonic())
     assert isinstance(permit, Permit)
     state.breaker.failed(permit, api.clock.monotonic())

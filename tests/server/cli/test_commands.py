@@ -122,7 +122,7 @@ async def test_interceptions_are_listed_and_shown(terminal: Terminal) -> None:
     }
     assert said == "2 of 3; go on with --after-id i1\n"
     assert "\x1b" not in terminal.out
-    assert "12 in, 61 out, 2000 read from and 100 written to the cache" in terminal.out
+    assert "12 in, 61 out, 2000 read from and 100 written to the cache (model-that-answered)" in terminal.out
 
 
 def test_the_configuration_is_shown_and_checked(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ def read_completion(body: bytes, *, stored: bool, ours_apart: bool = False) -> C
     calls = pieces.take()
     facts += (call.use(response_id) for call in calls if not (ours_apart and call.ours))
     if usage := mapping(completion.get("usage")):
-        facts.append(token_usage(usage, response_id, tier=completion.get("service_tier"), partial=bool(error)))
+        model, tier = completion.get("model"), completion.get("service_tier")
+        facts.append(token_usage(usage, response_id, model=model, tier=tier, partial=bool(error)))
     turn = Turn(outcome="complete", response_id=response_id)
     if error:
         # An error under status 200, as aggregators answer when the provider behind them failed.

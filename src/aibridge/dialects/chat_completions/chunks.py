@@ -16,6 +16,7 @@ class Chunk(msgspec.Struct):
 
     id: Any = None
     object: Any = None
+    model: Any = None
     choices: Any = None
     usage: Any = None
     error: Any = None

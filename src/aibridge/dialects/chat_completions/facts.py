@@ -22,6 +22,7 @@ class TurnFacts:
         "_choices",
         "_facts",
         "_kept",
+        "_model",
         "_stored",
         "_tier",
         "calls",
@@ -45,6 +46,7 @@ class TurnFacts:
         self._choices: dict[int, bool] = {}  # by index: it has a finish reason
         self._kept = Kept()
         self.calls = Calls(self._kept)
+        self._model: Any = None
         self._tier: Any = None
 
     @property
@@ -71,6 +73,8 @@ class TurnFacts:
             self.response_id = chunk.id
             if self._stored:
                 self._facts.append(StoredIds((chunk.id,)))
+        if not self._model:  # Azure's first chunk, of its filters, has an empty one
+            self._model = chunk.model
         if isinstance(chunk.usage, dict) and chunk.usage:
             self.usage = chunk.usage
         if isinstance(chunk.service_tier, str):
@@ -96,7 +100,8 @@ class TurnFacts:
         self._facts += (call.use(self.response_id) for call in calls if not (ours_apart and call.ours))
         if self.usage is not None:
             partial = self.outcome != "complete"
-            self._facts.append(token_usage(self.usage, self.response_id, tier=self._tier, partial=partial))
+            usage = token_usage(self.usage, self.response_id, model=self._model, tier=self._tier, partial=partial)
+            self._facts.append(usage)
         return calls
 
     def _hear(self, place: int, index: int, delta: dict[str, Any]) -> bool:

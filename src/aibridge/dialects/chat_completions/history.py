@@ -15,44 +15,58 @@ from aibridge.dialects.chat_completions.assistant import said_in
 from aibridge.dialects.chat_completions.calls import is_our_call
 from aibridge.dialects.chat_completions.hidden_turns import HiddenTurns, Step, others_in, squeezed
 from aibridge.dialects.chat_completions.so_far import SEPARATOR
-from aibridge.dialects.chat_completions.splicing import changed, readable_array, readable_object
+from aibridge.dialects.chat_completions.splicing import EMPTY, changed, readable_array, readable_object
 from aibridge.dialects.chat_completions.standing import Likeness, Message, Standing, likeness, standings
 from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.wire.json_array import JsonArray
+from aibridge.wire.json_body import JsonObject
 
 _HELD = msgspec.json.Decoder(HiddenTurns)
 
 
-def answering(messages: bytes | None) -> str:
-    """What the reply to these messages answers to."""
-    *_, asked = standings(readable_array(messages).elements())
-    return asked.after
+class History:
+    """The messages of one request. Read when somebody asks: most requests carry nothing hidden."""
 
+    __slots__ = ("_body", "_known")
 
-def anchors(messages: bytes | None) -> Sequence[Anchor]:
-    """What may stand for a reply with hidden turns, in the order of the history, without doubles."""
-    replies = standings(readable_array(messages).elements())
-    return tuple(dict.fromkeys(one for reply in replies if reply.messages for one in reply.anchors()))
+    def __init__(self, body: JsonObject) -> None:
+        self._body = body
+        self._known: tuple[JsonArray, Sequence[Standing]] | None = None
 
+    def answering(self) -> str:
+        """What the reply to these messages answers to."""
+        _, replies = self._read()
+        return replies[-1].after
 
-def recalled(messages: bytes | None, hidden: Mapping[Anchor, Sequence[Hidden]]) -> bytes | None:
-    """The history with the hidden turns in it; None when none belongs there."""
-    array = JsonArray.parse(messages or b"")
-    if array is None or not hidden:
-        return None
-    raws = array.elements()
-    used: set[bytes] = set()
-    replaced: dict[int, bytes] = {}
-    # From the end: of replies that look alike the newest belongs to the last place.
-    for reply in reversed([reply for reply in standings(raws) if reply.messages]):
-        found = _held(reply, hidden, used)
-        if found is not None:
-            content, held, whole = found
-            if placed := _placed(raws, reply, held, whole=whole):
-                used.add(content)
-                replaced.update(placed)
-    return array.replacing(replaced) if replaced else None
+    def anchors(self) -> Sequence[Anchor]:
+        """What may stand for a reply with hidden turns, in the order of the history, without doubles."""
+        _, replies = self._read()
+        return tuple(dict.fromkeys(one for reply in replies if reply.messages for one in reply.anchors()))
+
+    def recalled(self, hidden: Mapping[Anchor, Sequence[Hidden]]) -> bytes | None:
+        """The messages with the hidden turns among them; None when none belongs there."""
+        if not hidden:
+            return None
+        array, replies = self._read()
+        raws = array.elements()
+        used: set[bytes] = set()
+        replaced: dict[int, bytes] = {}
+        # From the end: of replies that look alike the newest belongs to the last place.
+        for reply in reversed(replies):
+            found = _held(reply, hidden, used) if reply.messages else None
+            if found is not None:
+                content, held, whole = found
+                if placed := _placed(raws, reply, held, whole=whole):
+                    used.add(content)
+                    replaced.update(placed)
+        return array.replacing(replaced) if replaced else None
+
+    def _read(self) -> tuple[JsonArray, Sequence[Standing]]:
+        if self._known is None:
+            array = JsonArray.parse(self._body.raw("messages") or b"") or EMPTY
+            self._known = (array, tuple(standings(array.elements())))
+        return self._known
 
 
 def _held(

@@ -14,7 +14,7 @@ from aibridge.dialects.calls import refuse_our_prefix
 from aibridge.dialects.chat_completions.blocking import read_body
 from aibridge.dialects.chat_completions.chat_turns import ChatTurns
 from aibridge.dialects.chat_completions.errors import error_event
-from aibridge.dialects.chat_completions.history import anchors, answering, recalled
+from aibridge.dialects.chat_completions.history import History
 from aibridge.dialects.chat_completions.offering import (
     brings_servers,
     client_tools,
@@ -53,6 +53,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     streaming: bool
     _object: JsonObject
     _stream_options: JsonObject | None
+    _history: History  # the client's, without what is put back
     _last: Mapping[str, Any]  # the last message that is not an aside
     _edits: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     _asks_usage: bool = False  # we do, not the client
@@ -130,10 +131,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     @property
     def anchors(self) -> Sequence[Anchor]:
-        return anchors(self._object.raw("messages"))
+        return self._history.anchors()
 
     def recalling(self, hidden: Mapping[Anchor, Sequence[Hidden]]) -> Self:
-        messages = recalled(self._object.raw("messages"), hidden)
+        messages = self._history.recalled(hidden)
         if messages is None:
             return self
         return replace(self, _edits={**self._edits, "messages": messages}, _recalls=True)
@@ -161,8 +162,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return WholeReply(partial(read_body, stored=self.stores))
 
     def _looping_reply(self, *, stream: bool) -> LoopingReply:
-        after = partial(answering, self._object.raw("messages"))
-        so_far = ReplySoFar(after, is_json=wants_json(self._object), streamed=stream)
+        so_far = ReplySoFar(self._history.answering, is_json=wants_json(self._object), streamed=stream)
         return LoopedReply(ChatTurns(so_far, stream, self._asks_usage, self.stores))
 
     def __repr__(self) -> str:
@@ -184,5 +184,6 @@ def parse(body: bytes) -> ChatRequest:
         streaming=found.is_true("stream"),
         _object=found,
         _stream_options=options,
+        _history=History(found),
         _last=last_message(found.raw("messages"), _ASIDES),
     )

@@ -10,6 +10,8 @@ from aibridge.dialects.reading import decoded
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import JsonObject, NotAnObject
 
+EMPTY = JsonArray(b"[]", 1, [])
+
 
 def readable_object(text: bytes) -> JsonObject:
     """The object in a text that was decoded before. What only a tolerant reading takes is written anew."""
@@ -26,7 +28,7 @@ def readable_array(text: bytes | None) -> JsonArray:
     if array is None:
         found = decoded(text)
         array = JsonArray.parse(msgspec.json.encode(found if isinstance(found, list) else []))
-    return array or JsonArray(b"[]", 1, [])
+    return array or EMPTY
 
 
 def changed(text: bytes, changes: Mapping[str, bytes | None]) -> bytes:

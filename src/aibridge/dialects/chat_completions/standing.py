@@ -36,6 +36,17 @@ class Message(msgspec.Struct):
 _MESSAGE = msgspec.json.Decoder(Message)
 
 
+class SentCall(msgspec.Struct, frozen=True, gc=False):
+    """A call of the client's own, as it sent it back."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def seen(self) -> SeenCall:
+        return SeenCall(self.id, call_digest(self.name, self.arguments))
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One reply in a history: assistant messages from `start` to `end`, and what they say together."""
@@ -44,7 +55,7 @@ class Standing:
     end: int
     messages: Sequence[Message]
     text: str
-    calls: Sequence[SeenCall]
+    calls: Sequence[SentCall]
     after: str  # what it answers to, as a digest
 
     def anchors(self) -> tuple[Anchor, ...]:
@@ -83,7 +94,7 @@ def likeness(reply: Standing, held: HiddenTurns) -> tuple[Literal["whole", "begu
         # Clients may send the calls of one answer one by one, each with its result: the first stands for all.
         if not held.calls or reply.calls[0].id != held.calls[0].id or any(call.id not in ids for call in reply.calls):
             return None
-        same_calls = all(call in held.calls for call in reply.calls)
+        same_calls = all(call.seen() in held.calls for call in reply.calls)
         if not (same_place and same_calls) and len(reply.calls[0].id) < _DISTINCTIVE_ID:
             return None
         return "whole", (same_calls, same_place, said == known)
@@ -96,7 +107,7 @@ def likeness(reply: Standing, held: HiddenTurns) -> tuple[Literal["whole", "begu
 
 def _standing(end: int, run: list[Message], before: list[str]) -> Standing:
     calls = [
-        SeenCall(text(call.get("id")), call_digest(text(named.get("name")), text(named.get("arguments"))))
+        SentCall(text(call.get("id")), text(named.get("name")), text(named.get("arguments")))
         for message in run
         if isinstance(message.tool_calls, list)
         for call in map(mapping, message.tool_calls)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aibridge.dialects.base import TokenUsage
-from aibridge.dialects.reading import count, mapping
+from aibridge.dialects.reading import count, mapping, text
 
 _PROMPT_EXTRAS = {
     "audio_tokens": "prompt_audio",
@@ -23,8 +23,10 @@ _COMPLETION_EXTRAS = {
 }
 
 
-def token_usage(usage: Mapping[str, Any], response_id: str | None, *, tier: Any, partial: bool) -> TokenUsage:
-    """The fact in a usage object; `tier` is the answer's `service_tier`."""
+def token_usage(
+    usage: Mapping[str, Any], response_id: str | None, *, model: Any, tier: Any, partial: bool
+) -> TokenUsage:
+    """The fact in a usage object; `model` and `tier` (its `service_tier`) are the answer's."""
     prompt = mapping(usage.get("prompt_tokens_details"))
     completion = mapping(usage.get("completion_tokens_details"))
     # Without the details: DeepSeek's and Moonshot's names for the same number.
@@ -44,6 +46,7 @@ def token_usage(usage: Mapping[str, Any], response_id: str | None, *, tier: Any,
         cache_read_tokens=cached,
         extra=extra,
         partial=partial,
+        model=text(model) or None,
     )
 
 

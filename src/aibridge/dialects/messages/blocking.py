@@ -37,7 +37,7 @@ def read_body(body: bytes, *, hiding: bool = False) -> WholeAnswer:
     calls = (block for block in blocks if text(block.get("type")) in TOOL_BLOCKS)
     facts += (_tool_use(block, response_id) for block in calls if not (hiding and _ours(block)))
     if isinstance(message.get("usage"), dict):
-        facts.append(token_usage(message["usage"], response_id, partial=False))
+        facts.append(token_usage(message["usage"], response_id, model=message.get("model"), partial=False))
     return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
 
 

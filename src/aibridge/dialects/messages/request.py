@@ -27,7 +27,7 @@ from aibridge.tools import ToolResult, Toolset
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
-_UNIQUE = frozenset({"model", "stream", "metadata", "messages", "tools", "tool_choice", "container"})
+_UNIQUE = frozenset({"model", "stream", "metadata", "messages", "tools", "tool_choice", "container", "mcp_servers"})
 # Where ids of stored things stand (files, code execution containers), and where anything at all may stand.
 _REFERENCES = ("file_id", "container")
 _OPAQUE = frozenset({"input", "input_schema", "metadata"})
@@ -78,7 +78,8 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     def references(self) -> tuple[str, ...]:
         # A container stands at the top only, and looking for a name through 50 KB costs 30 us.
         names = _REFERENCES if "container" in self._object else _REFERENCES[:1]
-        return referenced_ids(self._object.text, names, _OPAQUE)
+        # Neither a client's tools nor those of the provider name anything stored, and they are most of an agent's body.
+        return referenced_ids(self._object.without("tools"), names, _OPAQUE)
 
     def attributed_to(self, identifier: str) -> Self:
         user_id = {"user_id": msgspec.json.encode(identifier)}

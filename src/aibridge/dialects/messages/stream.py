@@ -44,6 +44,7 @@ class MessagesReader:
         "_facts",
         "_hiding",
         "_kept",
+        "_model",
         "_open",
         "_outcome",
         "_problem",
@@ -56,6 +57,7 @@ class MessagesReader:
         self.response_id: str | None = None
         self._hiding = hiding  # calls of injected tools are somebody else's to tell
         self._facts: list[Fact] = []
+        self._model: Any = None  # as the start gave it
         self._usage: dict[str, Any] | None = None
         self._open: dict[Any, _Block] = {}  # by index
         self._calls: list[_Block] = []
@@ -112,7 +114,8 @@ class MessagesReader:
                 ToolUse(response_id=self.response_id, call_id=call.id, tool=call.name, input=arguments),
             )
         if self._usage is not None:
-            self._facts.append(token_usage(self._usage, self.response_id, partial=self._outcome != "complete"))
+            partial = self._outcome != "complete"
+            self._facts.append(token_usage(self._usage, self.response_id, model=self._model, partial=partial))
         error_type, message = self._problem
         return Turn(outcome=self._outcome, response_id=self.response_id, error_type=error_type, error_message=message)
 
@@ -127,6 +130,7 @@ class MessagesReader:
             case "message_start":
                 message = mapping(event.get("message"))
                 self.response_id = text(message.get("id")) or None
+                self._model = message.get("model")
                 self._use(message.get("usage"))
                 self._store(container_ids(message))
             case "message_delta":

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from aibridge.dialects.base import TokenUsage
-from aibridge.dialects.reading import count, mapping
+from aibridge.dialects.reading import count, mapping, text
 from aibridge.wire.json_body import JsonObject
 
 # What a client takes for the size of its context: of several turns the last one's.
@@ -21,8 +21,8 @@ _OF_THE_LAST = ("input_tokens", "cache_creation_input_tokens", "cache_read_input
 _COUNTED = ("server_tool_use", "output_tokens_details")
 
 
-def token_usage(usage: Mapping[str, Any], response_id: str | None, *, partial: bool) -> TokenUsage:
-    """The fact in a usage object. `input_tokens` of this API never contains cached tokens."""
+def token_usage(usage: Mapping[str, Any], response_id: str | None, *, model: Any, partial: bool) -> TokenUsage:
+    """The fact in a usage object; `model` is the message's. `input_tokens` of this API never contains cached tokens."""
     extra: dict[str, int | str] = {}
     created = usage.get("cache_creation")
     if isinstance(created, dict):
@@ -42,6 +42,7 @@ def token_usage(usage: Mapping[str, Any], response_id: str | None, *, partial: b
         cache_write_tokens=count(usage.get("cache_creation_input_tokens")),
         extra=extra,
         partial=partial,
+        model=text(model) or None,
     )
 
 

@@ -23,6 +23,7 @@ class ResponseObject(msgspec.Struct):
     object: Any = None
     status: Any = None
     error: Any = None
+    model: Any = None
     usage: Any = None
     service_tier: Any = None
     conversation: Any = None
@@ -70,7 +71,8 @@ def read_body(body: bytes, *, stored: bool) -> WholeAnswer:
     facts += (thought for item in items for thought in thoughts(item))
     facts += (use for item in items if (use := tool_use(item, response_id)) is not None)
     if isinstance(response.usage, dict):
-        facts.append(token_usage(response.usage, response.service_tier, response_id, partial=False))
+        model, tier = response.model, response.service_tier
+        facts.append(token_usage(response.usage, response_id, model=model, tier=tier, partial=False))
     if response.status != "failed":
         return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
     error_type, message = failure(response.error)

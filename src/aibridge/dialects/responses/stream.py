@@ -44,6 +44,7 @@ class ResponsesReader:
         "_facts",
         "_final",
         "_held",
+        "_model",
         "_outcome",
         "_output",
         "_problem",
@@ -65,6 +66,7 @@ class ResponsesReader:
         self._output = Output()
         self._told: set[str] = set()  # ids of stored things
         self._usage: dict[str, Any] | None = None
+        self._model: Any = None
         self._tier: str | None = None
         self._final = False  # the terminal event was read: the usage is the last word
         self._outcome: TurnOutcome = "cut"
@@ -116,7 +118,8 @@ class ResponsesReader:
         # A call of ours is told by who runs it.
         self._facts += told if self._view is None else (one for one in told if not is_our_use(one))
         if self._usage is not None:
-            self._facts.append(token_usage(self._usage, self._tier, self.response_id, partial=not self._final))
+            model, tier, partial = self._model, self._tier, not self._final
+            self._facts.append(token_usage(self._usage, self.response_id, model=model, tier=tier, partial=partial))
             self._usage = None
         error_type, message = self._problem
         turn = Turn(outcome=self._outcome, response_id=self.response_id, error_type=error_type, error_message=message)
@@ -155,6 +158,7 @@ class ResponsesReader:
             self._own(own_ids(response))
         if isinstance(response.usage, dict):
             self._usage = response.usage
+        self._model = response.model or self._model
         if isinstance(response.service_tier, str):
             self._tier = response.service_tier
 

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from aibridge.dialects.base import TokenUsage
-from aibridge.dialects.reading import count
+from aibridge.dialects.reading import count, text
 
 
-def token_usage(usage: Mapping[str, Any], service_tier: Any, response_id: str | None, *, partial: bool) -> TokenUsage:
-    """The fact in a usage object. The service tier stands beside it, in the response."""
+def token_usage(
+    usage: Mapping[str, Any], response_id: str | None, *, model: Any, tier: Any, partial: bool
+) -> TokenUsage:
+    """The fact in a usage object. The model and the tier (`service_tier`) stand beside it, in the response."""
     details = _object(usage, "input_tokens_details")
     read, written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
     extra: dict[str, int | str] = {}
@@ -21,8 +23,8 @@ def token_usage(usage: Mapping[str, Any], service_tier: Any, response_id: str | 
         extra["output_reasoning"] = count(spent["reasoning_tokens"])
     if "total_tokens" in usage:
         extra["total_tokens"] = count(usage["total_tokens"])
-    if isinstance(service_tier, str):
-        extra["service_tier"] = service_tier
+    if isinstance(tier, str):
+        extra["service_tier"] = tier
     return TokenUsage(
         response_id=response_id,
         input_tokens=max(0, count(usage.get("input_tokens")) - read - written),
@@ -31,6 +33,7 @@ def token_usage(usage: Mapping[str, Any], service_tier: Any, response_id: str | 
         cache_write_tokens=written,
         extra=extra,
         partial=partial,
+        model=text(model) or None,
     )
 
 

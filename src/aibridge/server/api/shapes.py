@@ -19,7 +19,10 @@ class Initiator(msgspec.Struct, frozen=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
-    """What one upstream answer cost. `cost` is in micro-dollars; null where the price is not known."""
+    """What one upstream answer cost. `model` is the one that answered; null where the provider did not say.
+
+    `cost` is in micro-dollars; null where the price is not known.
+    """
 
     id: str
     provider_response_id: str | None
@@ -29,6 +32,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
     cache_write_tokens: int
     extra: dict[str, Any]
     partial: bool
+    model: str | None
     cost: int | None
     created_at: datetime
 

@@ -21,7 +21,7 @@ from aibridge.ports import Identity
 from aibridge.server.cli import opening
 from aibridge.server.config import Configuration, load
 from aibridge.server.configured_logins import authorization_with, login_page, opened_logins, pages_address
-from aibridge.server.configured_tools import configured_servers
+from aibridge.server.configured_tools import ca_bundle_of, configured_servers
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.persons import NotPossible
 from aibridge.server.server_secret import server_secret
@@ -118,6 +118,7 @@ async def _asked(
             pins=pins,
             patience=_PATIENCE,
             complaints=complaints,
+            ca_bundle=ca_bundle_of(configuration),
         ) as toolbox,
     ):
         await toolbox.tools(identity)

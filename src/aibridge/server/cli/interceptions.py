@@ -129,6 +129,7 @@ def _lines(found: Interception) -> list[str]:
     for usage in found.token_usages:
         cached = f"{usage.cache_read_tokens} read from and {usage.cache_write_tokens} written to the cache"
         partial = ", partial" if usage.partial else ""
+        partial += f" ({usage.model})" if usage.model not in (None, found.model) else ""
         lines.append(f"{'tokens':<14} {usage.input_tokens} in, {usage.output_tokens} out, {cached}{partial}")
     for prompt in found.user_prompts:
         lines += ["", "prompt:", *(f"  {line}" for line in prompt.prompt.splitlines())]

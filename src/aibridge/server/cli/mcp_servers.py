@@ -131,5 +131,5 @@ def accept(
 
 
 def _in_words(status: ServerStatus) -> str:
-    tools = f"{len(status.tools)} tools offered, {len(status.left_out)} left out"
-    return f"{status.name} is up: {status.transport}, protocol {status.protocol_version}, {tools}"
+    tools = f"tools offered: {len(status.tools)}, left out: {len(status.left_out)}"
+    return f"{status.name} is up ({status.transport}, protocol {status.protocol_version}); {tools}"

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from aibridge.providers.bedrock import REGION
+
 _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 _CREDENTIALS = (
@@ -22,7 +24,7 @@ _CREDENTIALS = (
 
 def bedrock_of(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]] | None:
     """A table of a provider, and which variable each of its settings is from. None: not enough is said, or installed."""
-    region = next((variable for variable in _REGION if environ.get(variable)), None)
+    region = next((variable for variable in _REGION if REGION.fullmatch(environ.get(variable, ""))), None)
     if region is None or not any(environ.get(variable) for variable in _CREDENTIALS) or find_spec("botocore") is None:
         return None
     table = {"type": "anthropic", "name": "bedrock", "bedrock": {"region": environ[region]}}
