@@ -220,6 +220,16 @@ class ToolboxObserver(Protocol):
         """The definition of one of its tools is not the one that was first seen."""
 
 
+class Connecting(Protocol):
+    """Follows how servers of injected tools are connected to. The same rule: quick, and nothing is raised."""
+
+    def connecting(self, server: str, url: str | None) -> AbstractContextManager[None]:
+        """In the block a server is connected to, for the first time or again, and asked for its list."""
+
+    def listing(self) -> AbstractContextManager[None]:
+        """In the block, which is in one of `connecting`, the list is read."""
+
+
 class Pins(Protocol):
     """Knows the definitions that tools were first seen with. Definitions are told by their fingerprints."""
 
@@ -372,7 +382,7 @@ class Tracing(Protocol):
         """The same way out, with spans."""
 
     def calling(self, toolbox: Toolbox) -> Toolbox:
-        """The same tools, with a span for each call."""
+        """The same tools, with a span for each list that is waited for, and for each call."""
 
     def following(
         self,

@@ -1,6 +1,8 @@
-"""The observer of a bridge that has none: every call costs as good as nothing."""
+"""The observers of a bridge that has none: every call costs as good as nothing."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
 
 from aibridge.notices import Notice
 from aibridge.ports import Observation
@@ -52,3 +54,18 @@ class UnobservedToolbox:
 
 
 UNOBSERVED_TOOLBOX = UnobservedToolbox()
+
+
+class Unfollowed:
+    """A `Connecting` that follows nothing."""
+
+    __slots__ = ()
+
+    def connecting(self, server: str, url: str | None) -> AbstractContextManager[None]:  # noqa: ARG002  the port's
+        return nullcontext()
+
+    def listing(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+UNFOLLOWED = Unfollowed()

@@ -110,10 +110,13 @@ class Connection:
         """Connects and stays so until closed, idle or lost. Cancelling closes too."""
         try:
             async with AsyncExitStack() as stack:
-                async with asyncio.timeout(_OPENING):
-                    client, kind = await self._open(stack)
-                    reached = Reached(kind, client.protocol_version)
-                    await self._list(client, reached)
+                followed = self._way.outside.connecting
+                with followed.connecting(self._server.name, self._server.url):
+                    async with asyncio.timeout(_OPENING):
+                        client, kind = await self._open(stack)
+                        reached = Reached(kind, client.protocol_version)
+                        with followed.listing():
+                            await self._list(client, reached)
                 if not self._closing:
                     self.client = client
                 self.was_open = True

@@ -44,7 +44,7 @@ class Sessions:
 
     def __init__(self, servers: Sequence[McpServer], settings: ToolboxSettings) -> None:
         self._settings = settings
-        self._outside = Outside(trusted(settings.ca_bundle), settings.complaints)
+        self._outside = Outside(trusted(settings.ca_bundle), settings.complaints, settings.connecting)
         self._monotonic = settings.clock.monotonic
         self._known = {server.name: self._unknown(server) for server in servers}
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from aibridge.mcp.authorization import AuthorizationFor
-from aibridge.ports import Clock, Pins, ToolboxObserver
+from aibridge.ports import Clock, Connecting, Pins, ToolboxObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class ToolboxSettings:
     authorization: AuthorizationFor
     pins: Pins
     observer: ToolboxObserver
+    connecting: Connecting
     clock: Clock
     chance: Callable[[], float]
     patience: float

@@ -23,9 +23,9 @@ from aibridge.mcp.pins import MemoryPins
 from aibridge.mcp.servers import McpServer
 from aibridge.mcp.settings import ToolboxSettings
 from aibridge.mcp.status import ServerStatus, unused
-from aibridge.ports import Clock, Identity, Pins, ToolboxObserver
+from aibridge.ports import Clock, Connecting, Identity, Pins, ToolboxObserver
 from aibridge.tools import NO_TOOLS, Text, Tool, ToolCall, ToolResult, Toolset
-from aibridge.unobserved import UNOBSERVED_TOOLBOX
+from aibridge.unobserved import UNFOLLOWED, UNOBSERVED_TOOLBOX
 
 if TYPE_CHECKING:
     from aibridge.mcp.sessions import Sessions
@@ -45,6 +45,7 @@ class McpToolbox:
         authorization: what each server is shown for each actor; by default its token, or nothing.
         pins: the definitions that were first seen; by default in memory, which a restart forgets.
         observer: told of servers, sessions and calls.
+        connecting: follows how servers are connected to; an `aibridge.tracing.Tracing` does.
         clock, chance: time, and numbers from 0 to 1, as arguments.
         patience: how long requests wait for lists that were never read, in seconds.
         idle: how long a connection is kept without use, in seconds.
@@ -63,6 +64,7 @@ class McpToolbox:
         authorization: AuthorizationFor = fixed_authorization,
         pins: Pins | None = None,
         observer: ToolboxObserver = UNOBSERVED_TOOLBOX,
+        connecting: Connecting = UNFOLLOWED,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
         patience: float = PATIENCE,
@@ -75,6 +77,7 @@ class McpToolbox:
             authorization=authorization,
             pins=pins or MemoryPins(),
             observer=observer,
+            connecting=connecting,
             clock=clock or SystemClock(),
             chance=chance,
             patience=patience,

@@ -25,6 +25,7 @@ from aibridge.egress import CheckedTransport, Trusted
 from aibridge.mcp.answers import LARGEST_ANSWER, Answers
 from aibridge.mcp.authorization import Authorization
 from aibridge.mcp.servers import McpServer
+from aibridge.ports import Connecting
 
 Kind = Literal["streamable_http", "sse", "stdio"]
 
@@ -46,10 +47,11 @@ def kinds_of(server: McpServer) -> tuple[Kind, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What all connections share: whose certificates are good, and where local servers complain; None: nowhere."""
+    """What all connections share: whose certificates are good, where local servers complain (None: nowhere), who follows."""
 
     trusted: Trusted
     complaints: TextIO | None
+    connecting: Connecting
 
 
 @dataclass(frozen=True, slots=True)

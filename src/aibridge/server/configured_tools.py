@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibridge.credentials import Secret
-from aibridge.ports import Clock, Pins, ToolboxObserver
+from aibridge.ports import Clock, Connecting, Pins, ToolboxObserver
 from aibridge.server.config import Configuration, Wrong
 from aibridge.server.config.values import Unresolved, resolved
 from aibridge.server.configured_logins import authorization_with, check_logins
@@ -133,6 +133,7 @@ async def opened_toolbox(
     *,
     pins: Pins,
     observer: ToolboxObserver,
+    connecting: Connecting,
     clock: Clock,
     ca_bundle: str | None,
 ) -> AsyncIterator[McpToolbox | None]:
@@ -147,6 +148,7 @@ async def opened_toolbox(
         authorization=authorization_with(logins, clock),
         pins=pins,
         observer=observer,
+        connecting=connecting,
         clock=clock,
         ca_bundle=ca_bundle,
     ) as toolbox:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from aibridge.clock import new_id
 from aibridge.credentials import Scrubber
-from aibridge.ports import Tracing, Upstream
+from aibridge.ports import Upstream
 from aibridge.server.auth import own_keys
 from aibridge.server.config import Configuration
 
 if TYPE_CHECKING:
     from aibridge.metrics import Metrics
     from aibridge.server.store import Store
+    from aibridge.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 

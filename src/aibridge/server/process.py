@@ -41,7 +41,7 @@ from aibridge.server.store import Store, open_store
 from aibridge.server.watching import end_what_dead_keys_opened, failure_of
 from aibridge.stores.pins import SqlitePins
 from aibridge.tool_settings import ToolSettings
-from aibridge.unobserved import UNOBSERVED, UNOBSERVED_TOOLBOX
+from aibridge.unobserved import UNFOLLOWED, UNOBSERVED, UNOBSERVED_TOOLBOX
 from aibridge.upstream import HttpUpstream
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             logins,
             pins=SqlitePins(store.file, clock),
             observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
+            connecting=tracing or UNFOLLOWED,
             clock=clock,
             ca_bundle=ca_bundle_of(configuration),
         ) as toolbox,

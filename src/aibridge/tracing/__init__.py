@@ -6,6 +6,7 @@ A host hands its own tracer provider to `Tracing`, and that to `RequestBridge(tr
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
 from opentelemetry import trace
@@ -16,7 +17,7 @@ from aibridge import __version__
 from aibridge.ports import Identity, Recorder, Toolbox, Upstream
 from aibridge.tracing import names
 from aibridge.tracing.asking import TracedUpstream
-from aibridge.tracing.calling import TracedToolbox
+from aibridge.tracing.calling import Connections, TracedToolbox
 from aibridge.tracing.following import Current, Following, Intercepting, Passing
 from aibridge.tracing.propagation import extracted
 from aibridge.tracing.recording import TracedRecorder
@@ -25,7 +26,8 @@ __all__ = ["Tracing"]
 
 
 class Tracing:
-    """Follows the requests of one bridge (see `aibridge.ports.Tracing`).
+    """Follows the requests of one bridge (see `aibridge.ports.Tracing`), and the connections of its toolbox
+    (`aibridge.ports.Connecting`).
 
     Args:
         provider: where spans go; by default OpenTelemetry's global one.
@@ -35,6 +37,7 @@ class Tracing:
     def __init__(self, provider: TracerProvider | None = None, *, propagate: bool = False) -> None:
         self._tracer = trace.get_tracer("aibridge", __version__, tracer_provider=provider)
         self._propagate = propagate
+        self._connections = Connections(self._tracer)
         self._current: Current = ContextVar("aibridge_following", default=None)
 
     def recording(self, recorder: Recorder) -> Recorder:
@@ -44,7 +47,13 @@ class Tracing:
         return TracedUpstream(upstream, self._current, propagate=self._propagate)
 
     def calling(self, toolbox: Toolbox) -> Toolbox:
-        return TracedToolbox(toolbox, self._current)
+        return TracedToolbox(toolbox, self._connections, self._current)
+
+    def connecting(self, server: str, url: str | None) -> AbstractContextManager[None]:
+        return self._connections.connecting(server, url)
+
+    def listing(self) -> AbstractContextManager[None]:
+        return self._connections.listing()
 
     def following(
         self,

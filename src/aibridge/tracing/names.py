@@ -21,6 +21,9 @@ RECORD_TOOL_USAGE: Final = "Intercept.RecordToolUsage"
 RECORD_MODEL_THOUGHT: Final = "Intercept.RecordModelThought"
 RECORD_INTERCEPTION_ENDED: Final = "Intercept.RecordInterceptionEnded"
 PASSTHROUGH: Final = "Passthrough"
+TOOLS: Final = "ServerProxyManager.Init"
+CONNECT: Final = "StreamableHTTPServerProxy.Init"
+LIST: Final = "StreamableHTTPServerProxy.Init.fetchTools"
 
 # -- attributes of our own -----------------------------------------------------------------------------
 INTERCEPTION_ID: Final = "interception_id"
