@@ -159,3 +159,30 @@ async def test_a_running_gateway_tells_of_its_servers_to_those_they_are_for(inst
     assert (wiki["name"], wiki["state"], wiki["groups"]) == ("wiki", "unused", ["readers"])
     assert nothing.json() == {"results": []}
     assert refused.status_code == 401
+
+
+@pytest.mark.anyio
+async def test_the_commands_about_logins_say_where_whose_and_why_not(installation: Installation) -> None:
+    wiki = SERVER + 'url = "http://127.0.0.1:9/mcp"\nallow_private = true\nauth = "oauth"\ngroups = ["writers"]\n'
+    open_to_all = '[[mcp_servers]]\nname = "open"\nurl = "https://open.example/mcp"\n'
+    config = ("--config", str(installation.configure(wiki + open_to_all)))
+    await installation.run("users", "create", "ada", "--group", "writers", *config)
+    await installation.run("users", "create", "bob", *config)
+    page, stranger, no_logins, nobody, nothing, unsaid, needed = await asyncio.gather(
+        installation.run("mcp", "login", "wiki", "--user", "ada", "--json", *config),
+        installation.run("mcp", "login", "wiki", "--user", "bob", *config),
+        installation.run("mcp", "login", "open", *config),
+        installation.run("mcp", "logout", "wiki", "--user", "eve", *config),
+        installation.run("mcp", "logout", "wiki", "--user", "ada", *config),
+        installation.run("mcp", "test", "wiki", *config),
+        installation.run("mcp", "test", "wiki", "--user", "ada", *config),
+    )
+
+    address = "http://127.0.0.1:8787/api/v2/aibridge/mcp/wiki/login"
+    assert page.json() == {"server": "wiki", "page": address}
+    assert stranger.err == "aibridge: the MCP server wiki is not for bob: it is for writers\n"
+    assert no_logins.err == "aibridge: nobody logs in at the MCP server open: its auth is none, not oauth\n"
+    assert nobody.err == "aibridge: there is no user eve\n"
+    assert nothing.out == "ada had not logged in at wiki\n"
+    assert unsaid.err == "aibridge: the MCP server wiki wants a login of each user's own: say whose with --user\n"
+    assert needed.err.endswith(f"a login of ada: nobody has logged in there for you; log in at {address}\n")

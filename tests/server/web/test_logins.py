@@ -1,6 +1,5 @@
 """People log in at an MCP server through the gateway's pages, as with a browser; and what others try there."""
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -11,7 +10,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from aibridge.clock import SystemClock, new_id
+from aibridge.credentials import Secret
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
+from aibridge.server.people import People
+from aibridge.server.server_secret import derived_key
+from aibridge.server.store import open_people
 from tests.fakes.authorization_server import AuthorizationServer, serving_authorization
 from tests.mcp.oauth.logins import protected
 from tests.mcp.real_servers import Wiki, serving
@@ -19,6 +23,7 @@ from tests.server.installation import Installation, Running, messages
 from tests.server.web.browser import Browser
 
 pytestmark = pytest.mark.anyio
+SECRET = "secret-of-the-server-in-these-tests"
 PAGE = "/api/v2/aibridge/mcp/wiki/login"
 
 
@@ -30,6 +35,7 @@ class House:
     server: Running
     wiki: Wiki
     by: AuthorizationServer
+    people: People
     ada: str
     bob: str
 
@@ -68,11 +74,19 @@ async def house(folder: Path, more: str = "", *options: str) -> AsyncIterator[Ho
             f'[[mcp_servers]]\nname = "wiki"\nurl = "{url}"\nauth = "oauth"\nallow_private = true\n'
             f"announce_login = true\n{more}"
         )
-        config = ("--config", str(installation.file))
-        await asyncio.gather(*(installation.run("users", "create", person, *config) for person in ("ada", "bob")))
-        keys = await asyncio.gather(*(installation.key(person) for person in ("ada", "bob")))
-        async with installation.serving(*options) as server:
-            yield House(installation, server, wiki, by, *keys)
+        installation.environ["AIBRIDGE_SERVER__SECRET"] = SECRET
+        hash_key = derived_key(Secret(SECRET), "token hashes")
+        with open_people(folder / "aibridge.db", hash_key=hash_key, clock=SystemClock(), ids=new_id) as people:
+            for person in ("ada", "bob"):
+                people.create_user(person)
+            keys = [people.create_key(person, name="test").secret for person in ("ada", "bob")]
+            async with installation.serving(*options) as server:
+                yield House(installation, server, wiki, by, people, *keys)
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """All files, as they are now."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def visited(browser: Browser) -> list[int]:
@@ -83,9 +97,10 @@ async def test_a_person_logs_in_and_the_secrets_appear_nowhere(tmp_path: Path) -
     ada, bob = Browser(), Browser()
     async with house(tmp_path) as h:
         before = await h.mcp(h.ada)
+        asked = await h.ask(h.ada, text="use a tool")
         told = await h.log_in(ada, h.ada, "ada")
         await h.log_in(bob, h.bob, "bob")
-        answers = [await h.ask(key, text="hello") for key in (h.ada, h.bob)]
+        answers = [await h.ask(key, text="use a tool") for key in (h.ada, h.bob)]
         statuses = [await h.mcp(key) for key in (h.ada, h.bob)]
         listed = await h.installation.run(
             "mcp", "list", "--user", "ada", "--json", "--config", str(h.installation.file)
@@ -93,11 +108,16 @@ async def test_a_person_logs_in_and_the_secrets_appear_nowhere(tmp_path: Path) -
         page = await h.installation.run("mcp", "login", "wiki", "--config", str(h.installation.file))
         out = await h.installation.run("mcp", "logout", "wiki", "--user", "ada", "--config", str(h.installation.file))
         after = await h.mcp(h.ada)
-        log = (tmp_path / "log").read_bytes()
+        bodies = [exchange.body for exchange in h.installation.provider.ledger]
+        files = written(tmp_path)
 
     assert before["login"] == "needed"
     assert h.page in before["last_error"]
+    assert asked["content"][-1]["type"] == "text"
+    assert b"bmcp_wiki_login" in bodies[0]
+    assert f"log in at {h.page}".encode() in bodies[1]  # the model was told, and can tell
     assert "You have logged in at wiki as ada" in told.text
+    assert h.wiki.calls != []
     assert [each["content"][0]["type"] for each in answers] == ["text", "text"]
     assert [(status["login"], [tool["name"] for tool in status["tools"]]) for status in statuses] == [
         ("done", ["read", "write"]),
@@ -113,10 +133,15 @@ async def test_a_person_logs_in_and_the_secrets_appear_nowhere(tmp_path: Path) -
     assert page.out == f"http://127.0.0.1:8787{PAGE}\n"
     assert out.out == "ada is logged out at wiki; its tokens were taken back\n"
     assert (after["login"], len(h.by.revocations)) == ("needed", 1)
-    tables = (tmp_path / "aibridge.db").read_bytes() + (tmp_path / "aibridge.db-wal").read_bytes()
     pages = b"".join(response.content for browser in (ada, bob) for response in browser.seen)
-    everything = {"log": log, "database": tables, "pages": pages, "out": (listed.out + page.out + out.out).encode()}
-    for secret in [*h.by.given, h.ada, h.bob]:
+    everything = {
+        **files,
+        "pages": pages,
+        "upstream": b"".join(bodies),
+        "out": (listed.out + page.out + out.out).encode(),
+    }
+    assert {"log", "aibridge.db", "aibridge.db-wal"} <= set(files)
+    for secret in [*h.by.given, h.ada, h.bob, SECRET]:
         assert [where for where, text in everything.items() if secret.encode() in text] == []
     with closing(sqlite3.connect(tmp_path / "aibridge.db")) as database:
         kinds = [kind for (kind,) in database.execute("SELECT kind FROM aibridge_mcp_logins ORDER BY kind")]
@@ -177,12 +202,12 @@ async def test_keys_that_open_nothing_sign_in_nobody(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         await browser.open(h.page)
         wrong = await browser.send("sign-in", key="aib_nothing")
-        reader = await h.installation.key("ada", "--scope", "read:own")
+        reader = h.people.create_key("ada", name="reader", scopes=["read:own"]).secret
         narrow = await browser.send("sign-in", key=reader)
         still = await browser.open(h.page)
         await other.open(h.page)
         await other.send("sign-in", key=h.bob)
-        await h.installation.run("users", "suspend", "bob", "--config", str(h.installation.file))
+        h.people.suspend("bob")
         suspended = await other.open(h.page)
 
     assert (wrong.status_code, narrow.status_code) == (401, 403)
