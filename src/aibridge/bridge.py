@@ -156,6 +156,11 @@ class RequestBridge:
         self._configuration = self._configured(live)
         self._live = live
 
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """Those that new requests reach."""
+        return self._live["providers"]
+
     def _configured(self, live: LiveSettings) -> Configuration:
         providers, toolbox = live["providers"], live["toolbox"]
         routes = RouteTable(providers, prefixes=self._prefixes)

@@ -7,10 +7,11 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -121,31 +122,37 @@ keys = ["env:OPENAI_API_KEY"]
         return str(made.json()["key"])
 
     @asynccontextmanager
-    async def serving(self, *options: str) -> AsyncIterator[Running]:
+    async def serving(self, *options: str, process: Mapping[str, Any] = MappingProxyType({})) -> AsyncIterator[Running]:
         """A server with the configuration file, killed if it still runs at the end of the block."""
-        async with self.started("serve", "--config", str(self.file), "--port", "0", *options) as server:
+        async with self.started(
+            "serve", "--config", str(self.file), "--port", "0", *options, process=process
+        ) as server:
             yield server
 
     @asynccontextmanager
-    async def started(self, *arguments: str) -> AsyncIterator[Running]:
-        """A server; what it logs is in the file `log`."""
-        process = await self._start(*arguments, out=asyncio.subprocess.PIPE, log=self.folder / "log")
+    async def started(
+        self, *arguments: str, process: Mapping[str, Any] = MappingProxyType({})
+    ) -> AsyncIterator[Running]:
+        """A server; what it logs is in the file `log`. `process` is how it is started besides."""
+        running = await self._start(*arguments, out=asyncio.subprocess.PIPE, log=self.folder / "log", **process)
         try:
             async with asyncio.timeout(BOUND):
-                banner = await _banner(process)
+                banner = await _banner(running)
             address = _ADDRESS.search(banner)
             assert address is not None, (self.folder / "log").read_text()
-            server = Running(process, address[1], banner)
+            server = Running(running, address[1], banner)
             await _ready(server)
             yield server
         finally:
-            await _ended(process)
+            await _ended(running)
 
     def log(self) -> list[dict[str, Any]]:
         """The log lines of the last server."""
         return [msgspec.json.decode(line) for line in (self.folder / "log").read_text().splitlines()]
 
-    async def _start(self, *arguments: str, out: int, log: Path | None = None) -> asyncio.subprocess.Process:
+    async def _start(
+        self, *arguments: str, out: int, log: Path | None = None, **options: Any
+    ) -> asyncio.subprocess.Process:
         command = (sys.executable, "-m", "aibridge", *arguments)
         if log is None:
             return await asyncio.create_subprocess_exec(
@@ -153,7 +160,7 @@ keys = ["env:OPENAI_API_KEY"]
             )
         with log.open("w") as file:
             return await asyncio.create_subprocess_exec(
-                *command, stdout=out, stderr=file, env=self.environ, cwd=self.folder
+                *command, stdout=out, stderr=file, env=self.environ, cwd=self.folder, **options
             )
 
 

@@ -36,7 +36,9 @@ async def supervise(workers: int, mode: str) -> int:
         return failing(got) if mode == "fail" else command(got)
 
     try:
-        ending = await Supervisor(starting, workers=workers, sockets=sockets, kill_after=0.5).run()
+        supervisor = Supervisor(starting, workers=workers, sockets=sockets, kill_after=0.5)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.reload)
+        ending = await supervisor.run()
     except WorkersFailed as error:
         print(error, flush=True)  # noqa: T201  the test reads it
         return 1

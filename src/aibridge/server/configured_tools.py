@@ -6,21 +6,18 @@ The SDK is imported only where there are servers to speak to.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibridge.credentials import Secret
-from aibridge.ports import Clock, Connecting, Pins, ToolboxObserver
 from aibridge.server.config import Configuration, Wrong
 from aibridge.server.config.values import Unresolved, resolved
-from aibridge.server.configured_logins import authorization_with, check_logins
+from aibridge.server.configured_logins import check_logins
 from aibridge.tool_settings import ToolSettings
 
 if TYPE_CHECKING:
-    from aibridge.mcp import McpServer, McpToolbox
-    from aibridge.mcp.oauth.logins import Logins
+    from aibridge.mcp import McpServer
 
 
 def configured_servers(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> tuple[McpServer, ...]:
@@ -124,32 +121,3 @@ def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:
         for secret in (server.token, server.client_secret, *server.headers.values(), *server.env.values()):
             if secret is not None:
                 yield secret.reveal()
-
-
-@asynccontextmanager
-async def opened_toolbox(
-    servers: Sequence[McpServer],
-    logins: Logins | None,
-    *,
-    pins: Pins,
-    observer: ToolboxObserver,
-    connecting: Connecting,
-    clock: Clock,
-    ca_bundle: str | None,
-) -> AsyncIterator[McpToolbox | None]:
-    """The toolbox over `servers`, with people's own `logins`; None: there are none. Nobody is connected to yet."""
-    if not servers:
-        yield None
-        return
-    from aibridge.mcp import McpToolbox  # noqa: PLC0415  see above
-
-    async with McpToolbox(
-        servers,
-        authorization=authorization_with(logins, clock),
-        pins=pins,
-        observer=observer,
-        connecting=connecting,
-        clock=clock,
-        ca_bundle=ca_bundle,
-    ) as toolbox:
-        yield toolbox

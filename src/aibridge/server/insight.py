@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from aibridge.clock import new_id
-from aibridge.credentials import Scrubber
 from aibridge.ports import Upstream
 from aibridge.server.auth import own_keys
 from aibridge.server.config import Configuration
+from aibridge.server.known_secrets import KnownSecrets
 
 if TYPE_CHECKING:
     from aibridge.metrics import Metrics
+    from aibridge.server.reloading import Counted
     from aibridge.server.store import Store
     from aibridge.tracing import Tracing
 
@@ -54,6 +55,15 @@ async def metered(metrics: Metrics | None, store: Store, scraped: list[socket.so
         yield
 
 
+def counted_reloads(metrics: Metrics | None) -> Counted | None:
+    """Who counts readings of the configuration."""
+    if metrics is None:
+        return None
+    from aibridge.server.reload_series import ReloadSeries  # noqa: PLC0415  only when it is switched on
+
+    return ReloadSeries(metrics.registry, metrics.prefix)
+
+
 @asynccontextmanager
 async def tracing(configuration: Configuration) -> AsyncIterator[Tracing | None]:
     """None: traces are off. Leaving the block sends the last spans."""
@@ -67,17 +77,15 @@ async def tracing(configuration: Configuration) -> AsyncIterator[Tracing | None]
         yield traced
 
 
-def dumped(upstream: Upstream, configuration: Configuration, secrets: Iterable[str]) -> Upstream:
+def dumped(upstream: Upstream, configuration: Configuration, secrets: KnownSecrets) -> Upstream:
     """The way out whose exchanges are dumped, if that is wanted; else as it is."""
     settings = configuration.settings.dumps
     if not settings.folder:
         return upstream
     from aibridge.dumps import DumpingUpstream, Folder  # noqa: PLC0415  only when it is switched on
 
-    scrubber = Scrubber(secrets)
-
     def scrub(data: bytes, *own: str) -> bytes:
-        return own_keys.cut(scrubber.scrub(data, *own))
+        return own_keys.cut(secrets.scrub(data, *own))
 
     path = configuration.base / settings.folder
     folder = Folder(path, scrub=scrub, max_bytes=settings.max_bytes, max_exchanges=settings.max_exchanges)

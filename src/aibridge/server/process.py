@@ -29,12 +29,16 @@ from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.config import Configuration
 from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
-from aibridge.server.configured_tools import ca_bundle_of, opened_toolbox, secrets_of
+from aibridge.server.configured_tools import ca_bundle_of, secrets_of
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
 from aibridge.server.http.pressure import Pressure, shed_first
 from aibridge.server.http.serving import HttpServer, serve
+from aibridge.server.known_secrets import KnownSecrets
+from aibridge.server.live_toolbox import LiveToolbox
+from aibridge.server.logs import log_to_stderr
+from aibridge.server.reloading import Reloading, ReloadStatus, Rereading, Standing
 from aibridge.server.sealing import Sealing
 from aibridge.server.server_secret import derived_key
 from aibridge.server.store import Store, open_store
@@ -45,7 +49,7 @@ from aibridge.unobserved import UNFOLLOWED, UNOBSERVED, UNOBSERVED_TOOLBOX
 from aibridge.upstream import HttpUpstream
 
 if TYPE_CHECKING:
-    from aibridge.mcp import McpServer, McpToolbox
+    from aibridge.mcp import McpServer
     from aibridge.metrics import Metrics
 
 _GC_THRESHOLD = 20_000  # new objects between two looks at the young ones
@@ -80,7 +84,24 @@ class Gateway:
     store: Store
     draining: Draining
     metrics: Metrics | None
-    toolbox: McpToolbox | None = None
+    tools: LiveToolbox
+    secrets: KnownSecrets
+    standing: Standing
+
+    async def adopt(self, plan: Plan) -> None:
+        """From now on requests go by this plan, as far as a running server can follow it."""
+        server = plan.configuration.settings.server
+        self.secrets.add(plan.secrets)
+        log_to_stderr(server.log, self.secrets, server.log_level)
+        toolbox = await self.tools.adopt(plan.mcp_servers)
+        self.bridge.reconfigure(
+            providers=plan.providers,
+            toolbox=toolbox,
+            tools=plan.tools,
+            max_body=server.max_body,
+            max_concurrency=server.max_concurrency,
+            on_disconnect=server.on_disconnect,
+        )
 
     def start_draining(self) -> None:
         self.draining.begun = True
@@ -93,11 +114,12 @@ async def serve_process(
     on_started: Callable[[], None],
     *,
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    rereading: Rereading | None = None,
     scraped: Sequence[socket.socket] = (),
 ) -> int:
     """Serves until a signal, or until what `until` gives returns, and drains. Returns the exit status.
 
-    On the sockets `scraped` it tells its metrics, to the last.
+    It goes by another plan when `rereading` finds one. On the sockets `scraped` it tells its metrics, to the last.
 
     Raises:
         DatabaseUnusable
@@ -124,6 +146,9 @@ async def serve_process(
             group.create_task(end_what_dead_keys_opened(gateway.bridge, gateway.store.people)),
             *(group.create_task(_drain_after(end, server)) for end in ends),
         ]
+        if rereading is not None:
+            reloading = _reloading(gateway, plan, rereading, on_closed=server.begin_drain)
+            beside.append(group.create_task(reloading.run()))
         ending = await serve(server)
         for task in beside:
             task.cancel()
@@ -146,27 +171,26 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
     async with (
         insight.tracing(configuration) as tracing,
         _opened_store(plan, clock, metrics) as store,
-        opened_logins(plan.mcp_servers, plan.secret, store.file, clock, address) as logins,
-        opened_toolbox(
-            plan.mcp_servers,
-            logins,
+        LiveToolbox(
+            partial(opened_logins, secret=plan.secret, file=store.file, clock=clock, address=address),
             pins=SqlitePins(store.file, clock),
             observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
             connecting=tracing or UNFOLLOWED,
             clock=clock,
             ca_bundle=ca_bundle_of(configuration),
-        ) as toolbox,
+        ) as tools,
     ):
+        secrets, standing = KnownSecrets(plan.secrets), Standing(ReloadStatus(clock.now()))
         authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
         bridge = RequestBridge(
             providers=plan.providers,
             recorder=store.recorder if metrics is None else metrics.recording(store.recorder),
             authenticator=authenticator,
-            upstream=insight.dumped(_way_out(configuration), configuration, plan.secrets),
+            upstream=insight.dumped(_way_out(configuration), configuration, secrets),
             conversations=store.conversations,
             observer=metrics or UNOBSERVED,
             tracing=tracing,
-            toolbox=toolbox,
+            toolbox=await tools.adopt(plan.mcp_servers),
             tools=plan.tools,
             clock=clock,
             ids=new_id,
@@ -178,8 +202,8 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             fail=recording.fail,
         )
         draining = Draining()
-        pages = pages_of_logins(plan.secret, logins, store.people, address)
-        door_of_api = ApiDoor(store.file, authenticator, clock, plan.providers, bridge.states, toolbox, pages)
+        pages = partial(pages_of_logins, plan.secret, people=store.people, address=address)
+        door_of_api = ApiDoor(store.file, authenticator, clock, bridge, standing, tools, lambda: pages(tools.logins))
         async with aclosing(door_of_api) as api, bridge:
             own: dict[bytes, Application] = {
                 b"/healthz": health(__version__),
@@ -187,7 +211,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
                 b"/openapi.json": api,
             }
             door = shed_first(FrontDoor(bridge=bridge, api=api, own=own), Pressure(clock.monotonic))
-            yield Gateway(door, bridge, store, draining, metrics, toolbox)
+            yield Gateway(door, bridge, store, draining, metrics, tools, secrets, standing)
 
 
 def _way_out(configuration: Configuration) -> HttpUpstream:
@@ -221,6 +245,22 @@ def _why_not_kept(store: Store) -> str | None:
     except DatabaseUnusable:
         return "the database cannot be read"
     return None
+
+
+def _reloading(gateway: Gateway, began: Plan, rereading: Rereading, *, on_closed: Callable[[], None]) -> Reloading:
+    async def adopt(configuration: Configuration) -> None:
+        # The secret of the server stays: what is in the database was made with it.
+        await gateway.adopt(await asyncio.to_thread(rereading.planned, configuration, began.secret))
+
+    return Reloading(
+        began.configuration,
+        rereading,
+        adopt,
+        gateway.standing,
+        SystemClock(),
+        on_closed=on_closed,
+        counted=insight.counted_reloads(gateway.metrics),
+    )
 
 
 async def _drain_after(end: Coroutine[Any, Any, None], server: HttpServer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from aibridge.clock import SystemClock, new_id
+from aibridge.credentials import Secret
 from aibridge.database.files import DatabaseFile
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.server import banner, worker
@@ -25,9 +25,11 @@ from aibridge.server.configured_providers import configured_providers
 from aibridge.server.configured_tools import configured_rules, configured_servers
 from aibridge.server.first_keys import first_keys
 from aibridge.server.http.sockets import CannotListen, bind, raise_descriptor_limit
+from aibridge.server.known_secrets import KnownSecrets
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.process import Plan, serve_process
-from aibridge.server.server_secret import server_secret
+from aibridge.server.reloading import Reloading, ReloadStatus, Rereading, Standing
+from aibridge.server.server_secret import configured_secret, server_secret
 from aibridge.server.workers import Inherited, Supervisor
 
 _log = logging.getLogger(__name__)
@@ -49,12 +51,14 @@ def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | No
         _log.warning(warning)
     _tell_of_proxies(plan)
     say = partial(banner.say, plan, keys, sockets[0], scraped)
+    bound = [*sockets, *scraped]
+    rereading = Rereading(partial(load, file, os.environ, flags), partial(replanned, bound=bound))
     if server.workers == 1:
-        return uvloop.run(serve_process(plan, sockets, say, until=_hang_up, scraped=scraped))
+        return uvloop.run(serve_process(plan, sockets, say, rereading=rereading, scraped=scraped))
     say()  # the sockets listen: who connects now is answered as soon as a worker serves
     command = partial(worker.command, configuration.file, flags)
     # Not uvloop: its subprocesses know no process groups, and here is nothing to be quick about.
-    asyncio.run(_supervised(command, server.workers, sockets, scraped))
+    asyncio.run(_supervised(command, server.workers, sockets, scraped, plan, rereading))
     return 0
 
 
@@ -63,10 +67,12 @@ async def _supervised(
     workers: int,
     sockets: list[socket.socket],
     scraped: list[socket.socket],
+    plan: Plan,
+    rereading: Rereading,
 ) -> None:
     """Several workers, and where `scraped` has sockets, their metrics summed."""
     if not scraped:
-        await Supervisor(partial(command, None), workers=workers, sockets=sockets).run()
+        await _following(Supervisor(partial(command, None), workers=workers, sockets=sockets), plan, rereading)
         return
     from aibridge.server import metrics_files  # noqa: PLC0415  only when somebody asks for metrics
     from aibridge.server.metrics_page import serving_metrics  # noqa: PLC0415  as above
@@ -75,24 +81,52 @@ async def _supervised(
         ended = partial(metrics_files.worker_ended, folder)
         supervisor = Supervisor(partial(command, folder), workers=workers, sockets=sockets, ended=ended)
         async with serving_metrics(scraped, partial(metrics_files.summed, folder)):
-            await supervisor.run()
+            await _following(supervisor, plan, rereading)
 
 
-async def _hang_up() -> None:
-    """Returns when the terminal that we run in is closed: what runs then is finished, as for the other signals."""
-    hung_up = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
-    await hung_up.wait()
+async def _following(supervisor: Supervisor, plan: Plan, rereading: Rereading) -> None:
+    """The supervisor looks at the files and says in the log what it finds; each worker then reads them itself."""
+
+    async def check(configuration: Configuration) -> None:
+        found = await asyncio.to_thread(rereading.planned, configuration, plan.secret)
+        secrets.add(found.secrets)
+        server = found.configuration.settings.server
+        log_to_stderr(server.log, secrets, server.log_level)
+
+    secrets, clock = KnownSecrets(plan.secrets), SystemClock()
+    standing = Standing(ReloadStatus(clock.now()))
+    reloading = Reloading(
+        plan.configuration, rereading, check, standing, clock, on_closed=supervisor.end, told=supervisor.reload
+    )
+    task = asyncio.create_task(reloading.run())
+    try:
+        await supervisor.run()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def planned(configuration: Configuration) -> Plan:
     """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
-    providers = tuple(configured_providers(configuration))
-    servers, tools = configured_servers(configuration), configured_rules(configuration)
-    plan = Plan(configuration, providers, server_secret(configuration), servers, tools)
+    plan = _plan(configuration, server_secret(configuration))
     server = configuration.settings.server
     log_to_stderr(server.log, plan.secrets, server.log_level)
     return plan
+
+
+def replanned(configuration: Configuration, secret: Secret, *, bound: Sequence[socket.socket] = ()) -> Plan:
+    """The same while a server with this secret runs, on sockets that it must not be its own provider at. Raises: Wrong."""
+    named = configured_secret(configuration)
+    if named is not None and named != secret:
+        raise Wrong(f"{configuration.place(('server', 'secret'))}: was changed, which only a restart can follow")
+    plan = _plan(configuration, secret)
+    _check_loops(plan, bound)
+    return plan
+
+
+def _plan(configuration: Configuration, secret: Secret) -> Plan:
+    providers = tuple(configured_providers(configuration))
+    return Plan(configuration, providers, secret, configured_servers(configuration), configured_rules(configuration))
 
 
 def _tell_of_proxies(plan: Plan) -> None:

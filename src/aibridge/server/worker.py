@@ -44,17 +44,19 @@ def command(file: Path | None, flags: Mapping[At, object], metrics: Path | None,
 
 def main(orders: Orders) -> int:
     """Serves until a signal, or until the supervisor is gone; the exit status."""
-    # The supervisor's word for reading the configuration again; only a restart does that.
+    # The supervisor's word for rereading the configuration again, which is taken as soon as we serve.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     import uvloop  # noqa: PLC0415  `startup` imports this module
 
     from aibridge.server.config import load  # noqa: PLC0415  as above
     from aibridge.server.http.sockets import inherited, raise_descriptor_limit  # noqa: PLC0415  as above
     from aibridge.server.process import serve_process  # noqa: PLC0415  as above
-    from aibridge.server.startup import planned  # noqa: PLC0415  as above
+    from aibridge.server.reloading import Rereading  # noqa: PLC0415  as above
+    from aibridge.server.startup import planned, replanned  # noqa: PLC0415  as above
 
     flags = {tuple(at): value for at, value in orders.flags}
-    plan = planned(load(None if orders.file is None else Path(orders.file), os.environ, flags))
+    read = partial(load, None if orders.file is None else Path(orders.file), os.environ, flags)
+    plan = planned(read())
     raise_descriptor_limit()
     if orders.metrics is not None:
         from aibridge.server.metrics_files import count_in  # noqa: PLC0415  only when somebody asks for metrics
@@ -62,7 +64,9 @@ def main(orders: Orders) -> int:
         count_in(orders.metrics, orders.worker)
     ready = partial(tell_ready, orders.supervisor)
     gone = partial(watch_supervisor, orders.supervisor)
-    return uvloop.run(serve_process(plan, inherited(orders.listening), ready, until=gone))
+    listening = inherited(orders.listening)
+    rereading = Rereading(read, partial(replanned, bound=listening), watches=False, says=False)
+    return uvloop.run(serve_process(plan, listening, ready, until=gone, rereading=rereading))
 
 
 def run(text: str) -> int:

@@ -75,7 +75,7 @@ class Supervisor:
             WorkersFailed
         """
         loop = asyncio.get_running_loop()
-        actions = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._reload}
+        actions = {signal.SIGTERM: self.end, signal.SIGINT: self.end}
         for signalled, action in actions.items():
             loop.add_signal_handler(signalled, action)
         try:
@@ -107,7 +107,7 @@ class Supervisor:
             self._failures = 0 if worker.ready else self._failures + 1
             if self._failures >= self._attempts:
                 self._failed = f"the workers do not start: {self._failures} in a row ended at once, the last with {how}"
-                self._end()
+                self.end()
                 return
             if loop.time() - began >= _LIVED_WELL:
                 pause = _FIRST_PAUSE
@@ -139,7 +139,7 @@ class Supervisor:
         except TimeoutError:
             pass
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """The first call drains the workers, a second one ends them now."""
         if self._ending.is_set():
             self._forced = True
@@ -150,7 +150,8 @@ class Supervisor:
         for worker in self._running:
             worker.signal(signal.SIGTERM)
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Tells all workers to read their configuration again."""
         for worker in self._running:
             worker.reload()
 

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -69,6 +69,10 @@ class Logins:
         self._clock = clock
         self._random = random
         self._renewing: dict[tuple[str, str], asyncio.Task[Login]] = {}
+
+    def reconfigure(self, servers: Iterable[McpServer]) -> None:
+        """From now on these are the servers. Logins at others stay, for when they are back."""
+        self.servers = {server.name: server for server in servers if server.auth == "oauth"}
 
     async def __aenter__(self) -> Self:
         return self

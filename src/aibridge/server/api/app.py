@@ -43,7 +43,7 @@ def management_app(
     authenticator: KeyAuthenticator,
     clock: Clock,
     providers: ProvidersShown,
-    toolbox: McpToolbox | None = None,
+    toolbox: Callable[[], McpToolbox | None] = lambda: None,
     more: Sequence[Route] = (),
 ) -> Starlette:
     pages = Pages(reading, authenticator, clock, providers, toolbox)
@@ -73,7 +73,7 @@ class Pages:
         authenticator: KeyAuthenticator,
         clock: Clock,
         providers: ProvidersShown,
-        toolbox: McpToolbox | None,
+        toolbox: Callable[[], McpToolbox | None],
     ) -> None:
         self._toolbox = toolbox
         self._reading = reading
@@ -119,11 +119,12 @@ class Pages:
     async def mcp(self, request: Request) -> Response:
         known, _ = self._authenticator.sign_in(request.scope)
         reader = reader_of(known)
-        if self._toolbox is None:
+        toolbox = self._toolbox()
+        if toolbox is None:
             return await _json(lambda: msgspec.json.encode(shapes.McpServers([])))
         user = known.user
         actor = Actor(id=user.id, username=user.username, groups=user.groups)
-        found = self._toolbox.status() if reader.only is None else self._toolbox.status_for(actor)
+        found = toolbox.status() if reader.only is None else toolbox.status_for(actor)
         return await _json(lambda: msgspec.json.encode(shapes.McpServers(found)))
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002  a page's argument

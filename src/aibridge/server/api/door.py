@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aibridge.asking import ProviderStates
+from aibridge.bridge import RequestBridge
 from aibridge.database.files import DatabaseFile
 from aibridge.ports import Clock
-from aibridge.providers import Provider
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.http.asgi import Application, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from aibridge.mcp import McpToolbox
+    from aibridge.server.api.shapes import Providers
     from aibridge.server.configured_logins import PagesOfLogins
+    from aibridge.server.live_toolbox import LiveToolbox
+    from aibridge.server.reading import Reading
+    from aibridge.server.reloading import Standing
 
 
 class ApiDoor:
@@ -28,41 +30,51 @@ class ApiDoor:
         file: DatabaseFile,
         authenticator: KeyAuthenticator,
         clock: Clock,
-        providers: Sequence[Provider],
-        states: ProviderStates,
-        toolbox: McpToolbox | None = None,
-        pages: PagesOfLogins | None = None,
+        bridge: RequestBridge,
+        standing: Standing,
+        tools: LiveToolbox,
+        pages: Callable[[], PagesOfLogins | None],
     ) -> None:
-        self._toolbox = toolbox
+        self._tools = tools
         self._pages = pages
+        self._loaded_pages: PagesOfLogins | None = None
+        self._reading: Reading | None = None
         self._file = file
         self._authenticator = authenticator
         self._clock = clock
-        self._providers = providers
-        self._states = states
+        self._bridge = bridge
+        self._standing = standing
         self._loading: asyncio.Future[Application] | None = None
-        self._close: Callable[[], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
-            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
+        if self._loading is None or (self._loading.done() and self._is_outdated(self._loading)):
+            self._loaded_pages = self._pages()
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load, self._loaded_pages))
         app = await asyncio.shield(self._loading)
         await app(scope, receive, send)
 
     async def aclose(self) -> None:
         if self._loading is not None:
             await asyncio.wait([self._loading])
-        if self._close is not None:
-            await asyncio.to_thread(self._close)
+        if self._reading is not None:
+            await asyncio.to_thread(self._reading.close)
 
-    def _load(self) -> Application:
+    def _is_outdated(self, loaded: asyncio.Future[Application]) -> bool:
+        """It could not be loaded, or the first server where people log in was configured since."""
+        return loaded.exception() is not None or (self._loaded_pages is None and self._pages() is not None)
+
+    def _load(self, pages: PagesOfLogins | None) -> Application:
         from aibridge.server.api.app import management_app  # noqa: PLC0415  see above
         from aibridge.server.api.providers import providers_shown  # noqa: PLC0415  see above
         from aibridge.server.reading import Reading  # noqa: PLC0415  see above
         from aibridge.server.web.logins import login_routes  # noqa: PLC0415  as above
 
-        reading = Reading(self._file, self._clock)
-        self._close = reading.close
-        shown = partial(providers_shown, self._providers, self._states, process=os.getpid())
-        more = () if self._pages is None else login_routes(self._pages, self._authenticator, self._clock)
-        return management_app(reading, self._authenticator, self._clock, shown, self._toolbox, more)
+        reading = self._reading = self._reading or Reading(self._file, self._clock)
+        bridge = self._bridge
+
+        def shown(*, everything: bool) -> Providers:
+            told = partial(providers_shown, bridge.providers, bridge.states, process=os.getpid())
+            return told(everything=everything, configuration=self._standing.status)
+
+        more = () if pages is None else login_routes(pages, self._authenticator, self._clock)
+        return management_app(reading, self._authenticator, self._clock, shown, lambda: self._tools.toolbox, more)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aibridge.asking import ProviderStates
 from aibridge.providers import Provider
-from aibridge.server.api.shapes import Circuit, CoolingModel, ProviderKey, Providers, ProviderStatus
+from aibridge.server.api.shapes import Circuit, Configuration, CoolingModel, ProviderKey, Providers, ProviderStatus
+
+if TYPE_CHECKING:
+    from aibridge.server.reloading import ReloadStatus
 
 
 def providers_shown(
-    providers: Sequence[Provider], states: ProviderStates, *, process: int | None, everything: bool
+    providers: Sequence[Provider],
+    states: ProviderStates,
+    *,
+    process: int | None,
+    everything: bool,
+    configuration: ReloadStatus | None = None,
 ) -> Providers:
-    """`everything`: also the addresses, keys and circuits, which are for those who run the gateway."""
-    return Providers(process, [_shown(provider, states, everything=everything) for provider in providers])
+    """`everything`: also addresses, keys, circuits and the configuration, which are for those who run the gateway."""
+    results = [_shown(provider, states, everything=everything) for provider in providers]
+    if configuration is None or not everything:
+        return Providers(process, results)
+    now = configuration
+    return Providers(process, results, Configuration(now.loaded_at, now.fault, now.failed_at, list(now.needs_restart)))
 
 
 def _shown(provider: Provider, states: ProviderStates, *, everything: bool) -> ProviderStatus:

@@ -158,14 +158,27 @@ class ProviderStatus(msgspec.Struct, frozen=True):
     circuits: list[Circuit] | None
 
 
+class Configuration(msgspec.Struct, frozen=True):
+    """The configuration of the process that answered. `fault` is why it did not take over what it read last.
+
+    `needs_restart` are settings that were changed, and hold from the next start on.
+    """
+
+    loaded_at: datetime
+    fault: str | None
+    failed_at: datetime | None
+    needs_restart: list[str]
+
+
 class Providers(msgspec.Struct, frozen=True):
     """All providers. `process` is the id of the process that answered: each knows its own keys and circuits.
 
-    Null where no server was asked.
+    Null where no server was asked. `configuration` is null for members.
     """
 
     process: int | None
     results: list[ProviderStatus]
+    configuration: Configuration | None = None
 
 
 class McpServers(msgspec.Struct, frozen=True):

@@ -29,12 +29,13 @@ def check(config: Config = None, json: AsJson = False) -> None:
     from aibridge.server.cli import printing
     from aibridge.server.config import load
     from aibridge.server.configured_providers import configured_providers
-    from aibridge.server.configured_tools import configured_servers
+    from aibridge.server.configured_tools import configured_rules, configured_servers
     from aibridge.server.server_secret import configured_secret
 
     configuration = load(config)
     providers = configured_providers(configuration)
     configured_servers(configuration)
+    configured_rules(configuration)
     configured_secret(configuration)
     if json:
         file = None if configuration.file is None else str(configuration.file)

@@ -50,6 +50,8 @@ def list_providers(
     else:
         columns = ("NAME", "TYPE", "HEALTH", "KEYS", "CIRCUITS", "RETRIES", "BASE URL")
         printing.table(columns, [_row(one, live=told is found) for one in told.results])
+        if told.configuration is not None and told.configuration.fault is not None:
+            printing.note(f"the configuration was changed and cannot be used: {told.configuration.fault}")
     printing.note(f"as configured: {found}" if isinstance(found, str) else f"as process {found.process} knows them")
 
 
