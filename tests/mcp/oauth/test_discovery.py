@@ -231,3 +231,19 @@ async def test_a_client_says_who_it_is_as_the_authorization_server_wants(
         renewed = await h.logins.renewed("alice", h.server, login)
 
     assert renewed.client.method == (methods[-1] if methods else "client_secret_basic")
+
+
+async def test_headers_of_the_server_go_to_it_and_to_nobody_else(tmp_path: Path) -> None:
+    seen: list[Request] = []
+
+    async def note(request: Request) -> None:
+        seen.append(request)
+
+    async with house(tmp_path, clock=FakeClock(), headers={"X-Gate": Secret("open-sesame")}) as h:
+        h.by.before = note
+        await h.log_in("alice")
+
+    asked = [(request.url.path, request.headers.get("x-gate")) for request in h.wiki.requests]
+    assert asked[0] == ("/mcp", "open-sesame")
+    assert {gate for path, gate in asked[1:]} == {None}
+    assert [request.headers.get("x-gate") for request in seen] == [None]

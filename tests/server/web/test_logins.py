@@ -74,7 +74,7 @@ async def house(folder: Path, more: str = "", *options: str) -> AsyncIterator[Ho
             f'[[mcp_servers]]\nname = "wiki"\nurl = "{url}"\nauth = "oauth"\nallow_private = true\n'
             f"announce_login = true\n{more}"
         )
-        installation.environ["AIBRIDGE_SERVER__SECRET"] = SECRET
+        installation.environ |= {"AIBRIDGE_SERVER__SECRET": SECRET, "AIBRIDGE_SERVER__LOG_LEVEL": "debug"}
         hash_key = derived_key(Secret(SECRET), "token hashes")
         with open_people(folder / "aibridge.db", hash_key=hash_key, clock=SystemClock(), ids=new_id) as people:
             for person in ("ada", "bob"):
@@ -207,6 +207,8 @@ async def test_keys_that_open_nothing_sign_in_nobody(tmp_path: Path) -> None:
         still = await browser.open(h.page)
         await other.open(h.page)
         await other.send("sign-in", key=h.bob)
+        signed_out = await other.send("sign-out")
+        await other.send("sign-in", key=h.bob)
         h.people.suspend("bob")
         suspended = await other.open(h.page)
 
@@ -214,6 +216,7 @@ async def test_keys_that_open_nothing_sign_in_nobody(tmp_path: Path) -> None:
     assert "this is no key of this gateway" in wrong.text
     assert "lacks the scope use" in narrow.text
     assert "Your key" in still.text
+    assert "Your key" in signed_out.text
     assert "Your key" in suspended.text
 
 

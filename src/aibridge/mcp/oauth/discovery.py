@@ -28,6 +28,7 @@ from aibridge.mcp.servers import McpServer
 
 GRANTS = ["authorization_code", "refresh_token"]
 _PING = b'{"jsonrpc":"2.0","id":0,"method":"ping"}'
+_ACCEPTED = "application/json, text/event-stream"
 _BASIC = ("client_secret_basic",)  # where nothing is said (RFC 8414 section 2)
 
 
@@ -38,7 +39,8 @@ async def discovered(server: McpServer, http: Fetching) -> AuthorizationServer:
         LoginFailed: nowhere that can be found, or that can be used.
     """
     assert server.url is not None
-    refusal = await http.post(server.url, _PING, "application/json", {"accept": "application/json, text/event-stream"})
+    own = {name.lower(): value.reveal() for name, value in server.headers.items()}  # a gate before it may want them
+    refusal = await http.post(server.url, _PING, "application/json", {**own, "accept": _ACCEPTED})
     resource = await _resource(server, refusal, http)
     issuer = _origin(server.url) if resource is None else str(resource.authorization_servers[0])
     metadata = await _metadata(server, issuer if resource is not None else None, http)
