@@ -179,6 +179,60 @@ async def test_a_renewal_that_cannot_be_made_now_costs_no_login(tmp_path: Path) 
     assert later == f"Bearer {list(h.by.access)[-1]}"
 
 
+async def test_a_renewal_that_the_disk_does_not_take_is_used_and_kept_later(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with house(tmp_path, clock=clock) as h:
+        await h.log_in("alice")
+        with h.file.writing() as connection:
+            connection.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON aibridge_mcp_logins BEGIN SELECT RAISE(FAIL, 'full'); END"
+            )
+        clock.passed += 3600
+        way = authorization_of(h.logins, clock)(h.server, ALICE)
+        first, second = await way.header(), await way.header()
+        async with logins_in(tmp_path, h.server, clock) as (others, _):
+            before = others.login("alice", h.server)
+            with h.file.writing() as connection:
+                connection.execute("DROP TRIGGER full")
+            third = await way.header()
+            after = others.login("alice", h.server)
+
+    newest = list(h.by.access)[-1]
+    assert first == second == third == f"Bearer {newest}"
+    assert before is not None
+    assert before.access_token != newest
+    assert after is not None
+    assert after.access_token == newest
+    assert len(h.by.exchanges) == 2
+
+
+async def test_what_the_disk_did_not_take_ends_with_the_login(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with house(tmp_path, clock=clock) as h:
+        await h.log_in("alice")
+        with h.file.writing() as connection:
+            connection.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON aibridge_mcp_logins BEGIN SELECT RAISE(FAIL, 'full'); END"
+            )
+        clock.passed += 3600
+        way = authorization_of(h.logins, clock)(h.server, ALICE)
+        await way.header()
+        async with logins_in(tmp_path, h.server, clock) as (others, _):
+            await others.forgotten("alice", h.server)
+            missing = way.missing()
+            with h.file.writing() as connection:
+                connection.execute("DROP TRIGGER full")
+            url = await others.begun(h.server, "alice", "session")
+            back = await h.answer(url)
+            await others.finished("alice", "session", state=back["state"], code=back["code"], issuer=back["iss"])
+        clock.passed += 3600
+        after = await way.header()
+
+    assert missing is not None
+    assert after == f"Bearer {list(h.by.access)[-1]}"
+    assert [each["grant_type"] for each in h.by.exchanges][2:] == ["authorization_code", "refresh_token"]
+
+
 async def test_logging_out_forgets_the_tokens_and_takes_them_back(tmp_path: Path) -> None:
     async with house(tmp_path, clock=FakeClock()) as h:
         await h.log_in("alice")

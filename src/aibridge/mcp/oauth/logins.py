@@ -69,6 +69,8 @@ class Logins:
         self._clock = clock
         self._random = random
         self._renewing: dict[tuple[str, str], asyncio.Task[Login]] = {}
+        # Renewed while the disk took nothing: the token that the file still has, and what is in its place.
+        self._unkept: dict[tuple[str, str], tuple[str, Login]] = {}
 
     def reconfigure(self, servers: Iterable[McpServer]) -> None:
         """From now on these are the servers. Logins at others stay, for when they are back."""
@@ -90,7 +92,10 @@ class Logins:
     def login(self, actor_id: str, server: McpServer) -> Login | None:
         """The person's login, whose tokens may have ended; None: there is none for this address. Raises: RecordingFailed."""
         login = _decoded(self._store.read("login", actor_id, server.name), Login)
-        return login if login is not None and login.url == server.url else None
+        if login is None or login.url != server.url:
+            return None
+        replaced, newer = self._unkept.get((actor_id, server.name), ("", login))
+        return newer if replaced == login.access_token else login
 
     # -- making one --------------------------------------------------------------------------------------
 
@@ -194,8 +199,10 @@ class Logins:
             login = await asyncio.to_thread(self.login, actor_id, server)
             if login is None:
                 raise LoginGone("it was ended")
-            if login.access_token != stale.access_token:  # another process did it meanwhile
+            if login.access_token != stale.access_token:  # it was done meanwhile, perhaps by another process
+                await self._keep_again(actor_id, server)
                 return login
+            kept, _ = self._unkept.get((actor_id, server.name), (login.access_token, login))
             ours = exchanges.configured(server, login.at)
             try:
                 current = login if ours is None else dataclasses.replace(login, client=ours)
@@ -205,8 +212,26 @@ class Logins:
                 told = {"server": server.name, "initiator_id": actor_id}
                 _log.warning("a login at an MCP server has ended and was forgotten", extra=told)
                 raise
-            await self._keep(actor_id, server, login)
+            self._unkept[actor_id, server.name] = (kept, login)
+            await self._keep_again(actor_id, server)
             return login
+
+    async def _keep_again(self, actor_id: str, server: McpServer) -> None:
+        """Keeps what was renewed, if it is not kept yet. The old refresh token may be good for nothing any more."""
+        unkept = self._unkept.get((actor_id, server.name))
+        if unkept is None:
+            return
+        try:
+            # A login that was made or ended since, by whichever process, is the newer word.
+            if await asyncio.to_thread(self.login, actor_id, server) is unkept[1]:
+                await self._keep(actor_id, server, unkept[1])
+        except RecordingFailed:
+            told = {"server": server.name, "initiator_id": actor_id}
+            _log.warning(
+                "a renewed login at an MCP server could not be kept; it is used as long as possible", extra=told
+            )
+        else:
+            del self._unkept[actor_id, server.name]
 
     async def forgotten(self, actor_id: str, server: McpServer) -> tuple[bool, bool]:
         """Whether there was a login, which is gone now, and whether the authorization server took its tokens back.
