@@ -87,7 +87,7 @@ def _is_aside(request: LoopingRequest, client: str) -> bool:
 
 
 def _capped(toolset: Toolset, request: LoopingRequest, dialect: DialectName, most: int) -> Toolset:
-    if dialect != "messages" and len(toolset.tools) + len(request.client_tools) > _MOST_OF_OPENAI:
+    if dialect != "messages" and len(toolset.tools) + request.client_tools_at_most > _MOST_OF_OPENAI:
         most = min(most, max(0, _MOST_OF_OPENAI - len(request.client_tools)))
     offered, is_new = toolset.first(most)
     if is_new:

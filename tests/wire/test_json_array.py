@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge.wire.json_array import JsonArray
+from aibridge.wire.json_array import JsonArray, with_first, with_last
 from tests.strategies.json_texts import values
 
 _SPACE = st.sampled_from(["", " ", "\n\t"])
@@ -87,3 +87,21 @@ def test_edits_are_those_of_a_list_and_leave_the_other_bytes(elements: list[str]
     assert replaced == [b'"new"' if number in places else one for number, one in enumerate(own)]
     assert array.inserting({}) == array.without(set()) == array.replacing({}) == array.text
     json.loads(array.without(cut))
+
+
+@given(st.lists(values, max_size=4), _SPACE, _SPACE)
+def test_elements_are_put_at_both_ends_without_reading_the_others(
+    elements: list[object], inside: str, outside: str
+) -> None:
+    written = f",{inside}".join(json.dumps(one) for one in elements)
+    text = f"{outside}[{inside}{written}{inside}]{outside}".encode()
+    array = _array(text)
+
+    assert with_first(text, b"8,9") == array.inserting({0: b"8,9"})
+    assert with_last(text, b"8,9") == array.inserting({len(array): b"8,9"})
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'"[1]"', b"null"])
+def test_nothing_is_put_into_what_is_no_array(text: bytes) -> None:
+    assert with_first(text, b"1") is None
+    assert with_last(text, b"1") is None

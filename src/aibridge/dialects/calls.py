@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 
 from aibridge.dialects.reading import tool_input
@@ -18,12 +19,19 @@ from aibridge.wire.json_body import JsonObject, NotAnObject
 # "input_schema does not support oneOf, allOf, or anyOf at the top level"; "schema must have type 'object' and not have
 # 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level".
 _NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
+_PREFIX = PREFIX.encode()
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _LONGEST_ANCHOR = 128  # characters; see `turns.Anchor`
 
 
 def is_ours(name: str) -> bool:
     """A call of this name is answered by the gateway and hidden from the client."""
     return name.startswith(PREFIX)
+
+
+def may_name_ours(text: bytes) -> bool:
+    """Whether JSON may hold a name with our prefix, whose letters could be escaped. Nearly always False, and quick."""
+    return _PREFIX in text or _ESCAPED_LETTER.search(text) is not None
 
 
 def unrunnable(arguments: str, *, truncated: bool) -> str | None:

@@ -53,6 +53,10 @@ class LoopingRequest(Request, Protocol):
         """Names of the client's own tools, as they stand in the body."""
 
     @property
+    def client_tools_at_most(self) -> int:
+        """Not less than the number of `client_tools`, and counted faster."""
+
+    @property
     def brings_servers(self) -> bool:
         """The client names MCP servers for the provider to use (`mcp_servers`, tools of type `mcp`)."""
 

@@ -14,6 +14,7 @@ from aibridge.wire.json_body import with_whole_surrogates
 
 _OPENING = re.compile(rb"[ \t\n\r]*+\[[ \t\n\r]*+")
 _BETWEEN = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
+_SPACES = b" \t\n\r"
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -104,3 +105,25 @@ class JsonArray:
                     pieces.append(text[spans[number - 1][1] : start])
                 pieces.append(text[start:end])
         return b"".join((*pieces, text[spans[-1][1] :]))
+
+
+def with_first(array: bytes, further: bytes) -> bytes | None:
+    """An array's text with further elements (commas between) before its own; None for another value.
+
+    `array` is known to be whole JSON, as a member's value is: it is not read again, however long it is.
+    """
+    opening = _OPENING.match(array)
+    if opening is None:
+        return None
+    start = opening.end()
+    return b"".join((array[:start], further, b"" if array.startswith(b"]", start) else b",", array[start:]))
+
+
+def with_last(array: bytes, further: bytes) -> bytes | None:
+    """The same with further elements behind its own."""
+    opening = _OPENING.match(array)
+    if opening is None:
+        return None
+    before = array.rstrip(_SPACES)[:-1].rstrip(_SPACES)
+    end = max(len(before), opening.end())
+    return b"".join((array[:end], further if end == opening.end() else b"," + further, array[end:]))

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aibridge.dialects.calls import object_schema
+from aibridge.dialects.calls import may_name_ours, object_schema
 from aibridge.dialects.reading import decoded, elements, mapping, text
-from aibridge.tools import PREFIX, Tool, Toolset
-from aibridge.wire.json_array import JsonArray
+from aibridge.tools import Tool, Toolset
+from aibridge.wire.json_array import with_last
 from aibridge.wire.json_body import JsonObject
 
 # A forced choice would be forced in every turn, and a list of allowed tools (`allowed_tools`) leaves ours out.
@@ -32,8 +32,7 @@ def offered(body: JsonObject, toolset: Toolset) -> bytes | None:
     tools, ours = body.raw("tools"), toolset.written("chat_completions", _written)
     if tools in (None, b"null"):
         return b"[" + ours + b"]"
-    array = JsonArray.parse(tools or b"")
-    return None if array is None else array.inserting({len(array): ours})
+    return with_last(tools or b"", ours)
 
 
 def wants_one_answer(body: JsonObject) -> bool:
@@ -42,9 +41,12 @@ def wants_one_answer(body: JsonObject) -> bool:
 
 
 def may_have_our_prefix(body: JsonObject) -> bool:
-    """False: no name among the client's tools begins with our prefix. An escape may stand for a letter of it."""
-    texts = (body.raw("tools") or b"", body.raw("functions") or b"")
-    return any(sign in text for text in texts for sign in (PREFIX.encode(), b"\\u00"))
+    """False: no name among the client's tools begins with our prefix."""
+    return any(may_name_ours(tools) for name in ("tools", "functions") if (tools := body.raw(name)) is not None)
+
+
+def client_tools_at_most(body: JsonObject) -> int:
+    return len(elements(body.raw("tools"))) + len(elements(body.raw("functions")))
 
 
 def client_tools(body: JsonObject) -> Sequence[str]:

@@ -18,6 +18,7 @@ from aibridge.dialects.chat_completions.history import History
 from aibridge.dialects.chat_completions.offering import (
     brings_servers,
     client_tools,
+    client_tools_at_most,
     may_have_our_prefix,
     offered,
     wants_json,
@@ -114,6 +115,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     @property
     def client_tools(self) -> Sequence[str]:
         return client_tools(self._object)
+
+    @property
+    def client_tools_at_most(self) -> int:
+        return client_tools_at_most(self._object)
 
     @property
     def brings_servers(self) -> bool:

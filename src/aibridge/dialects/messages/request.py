@@ -103,6 +103,10 @@ class MessagesRequest(msgspec.Struct, frozen=True):
         return names(self._object.raw("tools"))
 
     @property
+    def client_tools_at_most(self) -> int:
+        return len(self.client_tools)
+
+    @property
     def brings_servers(self) -> bool:
         return bool(elements(self._object.raw("mcp_servers")))
 

@@ -13,7 +13,7 @@ import msgspec
 from aibridge.dialects.calls import in_words, object_schema
 from aibridge.dialects.reading import decoded, elements, mapping, text
 from aibridge.tools import Image, Text, Tool, ToolResult, Toolset
-from aibridge.wire.json_array import JsonArray
+from aibridge.wire.json_array import with_first
 
 # What the API takes as an image in base64 (https://docs.claude.com/en/docs/build-with-claude/vision).
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -24,6 +24,7 @@ class _Named(msgspec.Struct):
 
 
 _NAMED = msgspec.json.Decoder(_Named)
+_ALL_NAMED = msgspec.json.Decoder(list[_Named])
 
 
 def definition(tool: Tool) -> bytes:
@@ -37,13 +38,17 @@ def offered(tools: bytes | None, toolset: Toolset) -> bytes | None:
     ours = toolset.written("messages", definition)
     if tools is None or tools == b"null":
         return b"[" + ours + b"]"
-    array = JsonArray.parse(tools)
-    return array.inserting({0: ours}) if array is not None else None
+    return with_first(tools, ours)
 
 
 def names(tools: bytes | None) -> tuple[str, ...]:
     """The names of the tools in a list, hosted ones included."""
-    return tuple(name for one in elements(tools) if (name := _name(one)))
+    if tools is None:
+        return ()
+    try:
+        return tuple(name for one in _ALL_NAMED.decode(tools) if (name := text(one.name)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # something odd is among them
+        return tuple(name for raw in elements(tools) if (name := _name(raw)))
 
 
 def result_block(call_id: str, result: ToolResult) -> bytes:

@@ -21,7 +21,13 @@ from aibridge.dialects.responses.looping import LoopingStream, LoopingWhole
 from aibridge.dialects.responses.references import is_reference, references
 from aibridge.dialects.responses.shown import Shown
 from aibridge.dialects.responses.stream import ResponsesReader
-from aibridge.dialects.responses.tools import ClientTools, may_offer, refuse_ours, with_ours
+from aibridge.dialects.responses.tools import (
+    ClientTools,
+    client_tools_at_most,
+    may_offer,
+    refuse_ours,
+    with_ours,
+)
 from aibridge.dialects.responses.turn_items import items_in
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.tools import ToolResult, Toolset
@@ -103,6 +109,10 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
     @property
     def client_tools(self) -> Sequence[str]:
         return ClientTools(self._object).names()
+
+    @property
+    def client_tools_at_most(self) -> int:
+        return client_tools_at_most(self._object)
 
     @property
     def brings_servers(self) -> bool:

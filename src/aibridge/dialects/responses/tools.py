@@ -6,22 +6,26 @@ Source: https://platform.openai.com/docs/api-reference/responses/create, `tools`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 
-from aibridge.dialects.calls import is_ours, object_schema, refuse_our_prefix
+from aibridge.dialects.calls import is_ours, may_name_ours, object_schema, refuse_our_prefix
 from aibridge.dialects.reading import decoded, mapping, string_member, text
 from aibridge.errors import InvalidRequest
 from aibridge.tools import PREFIX, Tool, Toolset
 from aibridge.wire.json_array import JsonArray
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
-# A name with our prefix is written with these bytes, or with escapes.
-_MAY_BE_OURS = re.compile(rb"bmcp_|\\u00[4-7]")
 _OURS = b'"' + PREFIX.encode()
 _READ = ("type", "name", "tools")
+
+
+class _MaybeNamespace(msgspec.Struct):
+    tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_ALL = msgspec.json.Decoder(list[_MaybeNamespace])
 
 
 class ClientTools:
@@ -49,9 +53,20 @@ class ClientTools:
         return any(string_member(one, "type") == "mcp" for outer in self._tools for one in (outer, *_inner(outer)))
 
 
+def client_tools_at_most(found: JsonObject) -> int:
+    """Not less than `ClientTools.names` has. Raises: InvalidRequest, as that does."""
+    try:
+        outer = _ALL.decode(found.raw("tools") or b"[]")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        outer = None
+    if outer is not None and all(one.tools is msgspec.UNSET for one in outer):
+        return len(outer)
+    return len(ClientTools(found).names())
+
+
 def refuse_ours(found: JsonObject) -> None:
     """Raises: InvalidRequest, when a tool of the client's has our prefix."""
-    if _MAY_BE_OURS.search(found.raw("tools") or b""):
+    if may_name_ours(found.raw("tools") or b""):
         refuse_our_prefix(ClientTools(found).bare_names())
 
 
