@@ -12,7 +12,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any, Literal, Self, cast
 
 from aibridge import Actor, RequestBridge, providers
 from aibridge.ports import Identity, Recorder, Upstream
@@ -38,7 +39,7 @@ class _Answer:
         self.headers = [(b"content-type", content_type), (b"request-id", b"req_1"), (b"date", b"today")]
         self._chunks = list(reversed(chunks))
 
-    async def __aenter__(self) -> _Answer:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -306,7 +307,7 @@ async def measure(dialects: Sequence[str], kinds: Sequence[Kind], rounds: int, t
                 without = await _ask(plain, path, body)
                 assert await _ask(offering, path, body) == without == sum(map(len, provider.chunks)), "not as it came"
                 assert b'"bmcp_docs_0"' in provider.body, "nothing was offered"
-                asks = [lambda bridge=bridge: _ask(bridge, path, body) for bridge in (plain, offering)]  # noqa: B023
+                asks = [partial(_ask, bridge, path, body) for bridge in (plain, offering)]
                 least, more = await _least(rounds, 40 if stream else 150, asks)
                 print(f"{dialect:10} {kind:13} {least:9.1f} {more:9.1f} {more / least:6.2f}")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aibridge import client_apps
 from aibridge.actor import Actor
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.messages import MESSAGES
@@ -69,8 +68,7 @@ async def completed(route: Route, body: bytes, identity: Identity, offering: Off
         request = dialect.parse(body)
     except InvalidRequest:
         return body
-    client = client_apps.recognise(identity.headers)
-    looping, _ = await offering.prepared(request, route.provider, dialect.name, client, identity)
+    looping, _ = await offering.prepared(request, route.provider, dialect.name, identity)
     return looping.body()
 
 

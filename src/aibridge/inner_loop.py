@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, cast
 
-from aibridge import client_apps
 from aibridge.asked import Asked
 from aibridge.dialects.base import Fact, Reply, Request, Turn
 from aibridge.dialects.turns import Hidden, LoopingReply, LoopingRequest
@@ -51,8 +50,8 @@ async def prepared(
 ) -> Prepared:
     """Puts back what the client did not see of earlier replies, and offers tools. Raises: Refused, by a rule of ours."""
     identity, dialect, settings = asked.identity, asked.dialect, offering.settings
-    client, provider = client_apps.recognise(identity.headers), asked.route.provider
-    looping, toolset = await offering.prepared(request, provider, dialect.name, client, identity)
+    provider = asked.route.provider
+    looping, toolset = await offering.prepared(request, provider, dialect.name, identity)
     loop, alive = None, None
     if looping.loops:
         calls = ToolCalls(offering.toolbox, identity, toolset, settings, clock)

@@ -30,6 +30,7 @@ class KeepAlive:
         "_last",
         "_looked_at",
         "_quiet",
+        "_saying",
         "_send",
         "_sending",
         "_started",
@@ -44,6 +45,7 @@ class KeepAlive:
         self._interval = interval
         self._send, self._write_now = writer.way
         self._sending = asyncio.Lock()
+        self._saying = False
         self._head: tuple[int, list[Header]] | None = None
         self._started = False
         self._last = b"\n\n"  # what was sent last
@@ -59,7 +61,7 @@ class KeepAlive:
             self._rest()
 
     async def __aenter__(self) -> None:
-        self._writer.go_by((self._pass_on, None if self._write_now is None else self._pass_on_now))
+        self._writer.go_by((self._pass_on, None if self._write_now is None else self.write_now))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -83,11 +85,11 @@ class KeepAlive:
                 if not message["more_body"]:
                     self._stop()
 
-    def _pass_on_now(self, data: bytes) -> bool:
-        """In the place of what sends without waiting."""
-        if self._sending.locked() or self._write_now is None or not self._write_now(data):
-            return False
-        self._last = data or self._last
+    def write_now(self, data: bytes) -> bool:
+        """In the place of `ReplyWriter.write_now` while the block runs. `data` is not empty."""
+        if self._saying or self._write_now is None or not self._write_now(data):
+            return self._writer.gone
+        self._last = data
         return True
 
     def _stop(self) -> None:
@@ -112,6 +114,7 @@ class KeepAlive:
         async with self._sending:
             if self._timer is None:  # the answer ended meanwhile
                 return
+            self._saying = True
             try:
                 if not self._started and self._head is not None:
                     status, headers = self._head
@@ -121,3 +124,5 @@ class KeepAlive:
                 await self._send({"type": "http.response.body", "body": self._frame, "more_body": True})
             except OSError:  # the client hung up
                 self._writer.abandon()
+            finally:
+                self._saying = False

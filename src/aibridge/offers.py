@@ -6,9 +6,11 @@ The order is that of the bytes: the hidden turns of earlier replies are put back
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from aibridge import client_apps
 from aibridge.dialects.base import DialectName, Request
 from aibridge.dialects.turns import LoopingRequest
 from aibridge.errors import Problem, Refused
@@ -23,7 +25,7 @@ _MOST_OF_OPENAI = 128  # tools in one request, the client's own among them; more
 # Agents ask small models beside the conversation, for titles and summaries: without a tool of their own, and with no
 # use for ours. SDKs are not among them: what a program asks for without tools is its business.
 _AGENTS = frozenset({"Claude Code", "Goose", "Kilo Code", "OpenCode"})
-_SMALL_MODELS = ("haiku", "mini", "nano")
+_SMALL_MODEL = re.compile("haiku|mini|nano")
 _LOG = logging.getLogger("aibridge.tools")
 
 
@@ -42,7 +44,7 @@ class Offering:
         return has_rules or self.conversations.may_hold(actor_id)
 
     async def prepared(
-        self, request: Request, provider: Provider, dialect: DialectName, client: str, identity: Identity
+        self, request: Request, provider: Provider, dialect: DialectName, identity: Identity
     ) -> tuple[LoopingRequest, Toolset]:
         """The request as it goes upstream, and what it offers. Raises: Refused."""
         looping = cast("LoopingRequest", request)  # every dialect's request is one; `base` only does not know of it
@@ -51,7 +53,7 @@ class Offering:
         if self.toolbox is None:
             return looping, NO_TOOLS
         toolset = NO_TOOLS
-        if provider.offer_tools and not _is_aside(looping, client):
+        if provider.offer_tools and not _is_aside(looping, identity):
             toolset = _capped(await self.toolbox.tools(identity), looping, dialect, self.settings.max_offered)
         return looping.offering(toolset), toolset
 
@@ -81,9 +83,10 @@ async def _recalled(request: LoopingRequest, held_for: HeldFor, conversations: C
     return request
 
 
-def _is_aside(request: LoopingRequest, client: str) -> bool:
-    model = request.model.lower()
-    return client in _AGENTS and any(word in model for word in _SMALL_MODELS) and not request.client_tools
+def _is_aside(request: LoopingRequest, identity: Identity) -> bool:
+    if _SMALL_MODEL.search(request.model.lower()) is None:
+        return False
+    return client_apps.recognise(identity.headers) in _AGENTS and not request.client_tools
 
 
 def _capped(toolset: Toolset, request: LoopingRequest, dialect: DialectName, most: int) -> Toolset:

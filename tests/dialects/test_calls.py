@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge.dialects.base import Dialect
-from aibridge.dialects.calls import anchor, in_words, is_ours, object_schema, refuse_our_prefix, unrunnable
+from aibridge.dialects.calls import (
+    anchor,
+    in_words,
+    is_ours,
+    may_name_ours,
+    object_schema,
+    refuse_our_prefix,
+    unrunnable,
+)
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.responses import RESPONSES, RESPONSES_COMPACT
+from aibridge.dialects.turns import LoopingRequest
 from aibridge.errors import InvalidRequest
-from aibridge.tools import Image, Text
+from aibridge.tools import PREFIX, Image, Text, Tool, Toolset
 from aibridge.wire.sse import EventSplitter, parse_block
 
 
@@ -89,3 +100,55 @@ def test_a_keepalive_is_one_whole_frame_that_says_nothing(dialect: Dialect) -> N
 
     assert EventSplitter().split(keepalive) == [keepalive]
     assert parse_block(keepalive).data in (None, b'{"type": "ping"}')
+
+
+@pytest.mark.parametrize("letter", range(len(PREFIX)))
+def test_a_name_of_ours_is_found_in_json_however_it_is_spelled(letter: int) -> None:
+    escaped = f"{PREFIX[:letter]}\\u{ord(PREFIX[letter]):04X}{PREFIX[letter + 1 :]}"
+
+    assert may_name_ours(f'{{"name":"{PREFIX}x"}}'.encode())
+    assert may_name_ours(f'{{"name":"{escaped}x"}}'.encode())
+    assert not may_name_ours(b'{"name":"mcp_x","text":"bmcp \\u00e9 \\n"}')
+
+
+@pytest.mark.parametrize(
+    ("dialect", "answer"),
+    [
+        (MESSAGES, '{"content":[{"type":"tool_use","id":"c","name":"NAME","input":{}}],"stop_reason":"tool_use"}'),
+        (
+            CHAT_COMPLETIONS,
+            (
+                '{"choices":[{"message":{"tool_calls":[{"id":"c","type":"function","function":{"name":"NAME",'
+                '"arguments":"{}"}}]},"finish_reason":"tool_calls"}]}'
+            ),
+        ),
+        (
+            RESPONSES,
+            (
+                '{"object":"response","status":"completed","output":[{"type":"function_call","call_id":"c","name":"NAME",'
+                '"arguments":"{}"}]}'
+            ),
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, Dialect) else "",
+)
+def test_a_call_of_ours_whose_name_is_spelled_with_escapes_is_found_in_a_whole_answer(
+    dialect: Dialect, answer: str
+) -> None:
+    asked = cast("LoopingRequest", dialect.parse(b'{"model":"m"}'))
+    reply = asked.offering(Toolset([Tool(id="bmcp_a_b", name="b", server="a")])).reply(stream=False)
+    reply.receive(answer.replace("NAME", r"bm\u0063p_a_b").encode())
+
+    assert [call.tool_id for call in reply.end_turn().calls] == ["bmcp_a_b"]
+
+
+@pytest.mark.parametrize("dialect", [MESSAGES, CHAT_COMPLETIONS, RESPONSES], ids=lambda dialect: dialect.name)
+def test_the_quick_count_of_the_clients_tools_is_never_too_low(dialect: Dialect) -> None:
+    function = '{"name":"c"},{"type":"function","function":{"name":"d"}}'
+    space = r'{"type":"namespace","name":"s","tool\u0073":[{"type":"function","name":"e"},{"name":"f"}]}'
+    for tools in (f"[{function},{space},7]", f"[{function}, {space}]", "[]", "null", "7", '{"name":"x"}'):
+        asked = cast(
+            "LoopingRequest",
+            dialect.parse(f'{{"model":"m","tools":{tools},"functions":[{{"name":"b"}}]}}'.encode()),
+        )
+        assert asked.client_tools_at_most >= len(asked.client_tools)

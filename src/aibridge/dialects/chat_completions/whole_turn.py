@@ -19,11 +19,12 @@ from aibridge.dialects.reply import WholeAnswer
 def read_turn(body: bytes, *, so_far: ReplySoFar, stored: bool) -> WholeAnswer:
     """What one turn says; what the client gets of it if it is the last."""
     found = read_completion(body, stored=stored, ours_apart=True)
+    ours = any(call.ours for call in found.calls)
     turn = so_far.ended(
         found.answer.turn,
         found.calls,
         usage=found.usage,
-        finish_reason=_first_choice(body).get("finish_reason"),
+        finish_reason=_first_choice(body).get("finish_reason") if ours else None,
         said=lambda: _said(body, found.calls),
     )
     plain = turn.outcome == "failed" or (so_far.turns < 2 and not turn.calls)

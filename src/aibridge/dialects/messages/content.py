@@ -14,6 +14,7 @@ import msgspec
 from aibridge.dialects.calls import is_ours
 from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.wire.json_body import JsonObject
+from aibridge.wire.sse import parse_block
 
 _WITH_INPUT = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
@@ -63,7 +64,7 @@ def whole_block(raw: bytes) -> ContentBlock:
 class GrowingBlock:
     """A block that has begun. Texts are kept as the inside of a JSON string, so that their spelling survives."""
 
-    start: bytes
+    start: bytes  # the event with which it began
     kind: str
     id: str
     name: str
@@ -98,7 +99,8 @@ class GrowingBlock:
 
     def whole(self) -> ContentBlock:
         """The block with all that came. Raises: NotAnObject, when it began as nothing of the kind."""
-        started = JsonObject.parse(self.start)
+        began = JsonObject.parse(parse_block(self.start).data or b"{}")
+        started = JsonObject.parse(began.raw("content_block") or b"{}")
         members = dict(self._others)
         for name, grown in (("text", self.text), ("thinking", self._thinking)):
             if grown:
@@ -114,7 +116,7 @@ class GrowingBlock:
             members["input"] = written
         elif not arguments.strip():
             arguments = (started.raw("input") or b"").decode("utf-8", "replace")
-        raw = started.with_members(members) if members else self.start
+        raw = started.with_members(members) if members else started.text
         return ContentBlock(raw, self.kind, self.id, self.name, arguments)
 
 

@@ -22,11 +22,13 @@ from aibridge.wire.sse import event_block, parse_block
 MAX_KEPT = 32 * 1024 * 1024
 """How much content of one turn is kept for the next request, in bytes. A turn with more is not gone on from."""
 
-# A piece of text in the spelling of the provider itself: most of a stream. Group 2 is the inside of a JSON string.
-_TEXT_DELTA = re.compile(
-    rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":(\d{1,9}),'
-    rb'"delta":\{"type":"text_delta","text":"([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)" *\} *\} *\n\n'
-).fullmatch
+# A piece of text in the spelling of the provider itself is most of a stream. It begins so, but for its index.
+_TEXT_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":"'
+)
+# How it goes on. Group 1 is the inside of a JSON string.
+_PIECE = re.compile(rb'([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)" *\} *\} *\n\n').fullmatch
+_NO_EVENT = b"\n"  # how no event begins
 
 
 class LoopingReader:
@@ -51,6 +53,7 @@ class LoopingReader:
         self.ended, self.facts = self._reader.ended, self._reader.facts  # asked for every event
         self._blocks: list[GrowingBlock] = []
         self._open: dict[int, GrowingBlock] = {}
+        self._begin_plain(None, 0)
         self._calls = False
         self._mixed = False
         self._kept: list[bytes] = []  # the stop of a turn with calls of ours, and what follows it
@@ -68,24 +71,20 @@ class LoopingReader:
         return kept
 
     def read(self, block: bytes) -> bytes:
-        plain = _TEXT_DELTA(block)
-        if plain is None or self._kept:
-            return self._decoded(block)
-        written, piece = plain.groups()
-        index = int(written)
-        growing = self._open.get(index)
-        if growing is None:
-            return _at(block, plain.span(1), index + self._offset) if self._offset else block
-        if self._room > 0:
-            growing.text += piece
+        if block.startswith(self._plain) and (found := _PIECE(block, self._piece_at)) is not None:
+            piece = found[1]
+            self._text += piece
             self._room -= len(piece)
-        if growing.shown == index:
-            return block
-        return b"" if growing.shown is None else _at(block, plain.span(1), growing.shown)
+            if self._room <= 0:
+                self._begin_plain(None, 0)
+            return block if self._plain_shown is None else self._plain_shown + block[self._piece_at :]
+        return self._decoded(block)
 
     def end(self) -> Turn:
         turn = self._reader.end()
         blocks: list[ContentBlock] = []
+        if self._first and not self._calls:  # nobody will ask for what the client has seen all of
+            self._blocks.clear()
         torn = self._room <= 0
         for growing in self._blocks:
             try:
@@ -111,6 +110,8 @@ class LoopingReader:
             case "content_block_stop":
                 index = index_of(event)
                 growing = self._open.pop(index, None)
+                if growing is self._growing:
+                    self._begin_plain(None, 0)
                 return self.held() + self._shown(growing, index, block)
             case "message_start":
                 self._container = next(iter(container_ids(mapping(event.get("message")))), self._container)
@@ -120,6 +121,7 @@ class LoopingReader:
             case "message_stop":
                 return self.held() + block
         if self._kept or (kind == "message_delta" and self._calls):
+            self._begin_plain(None, 0)
             self._kept.append(block)
             return b""
         return block
@@ -127,8 +129,7 @@ class LoopingReader:
     def _start(self, index: int, seen: Mapping[str, Any], block: bytes) -> bytes:
         kind, name = text(seen.get("type")), text(seen.get("name"))
         ours = kind == "tool_use" and is_ours(name)
-        start = _member(block, "content_block")
-        growing = GrowingBlock(start, kind, text(seen.get("id")), name, None if ours else index + self._offset)
+        growing = GrowingBlock(block, kind, text(seen.get("id")), name, None if ours else index + self._offset)
         if ours:
             self._calls = True
             self._offset -= 1
@@ -136,7 +137,21 @@ class LoopingReader:
             self._mixed = True
         self._blocks.append(growing)
         self._open[index] = growing
+        if kind == "text" and index >= 0 and self._room > 0:
+            self._begin_plain(growing, index)
+        elif self._growing is not None:
+            self._begin_plain(None, 0)
         return self._shown(growing, index, block)
+
+    def _begin_plain(self, growing: GrowingBlock | None, index: int) -> None:
+        """What comes next is taken for pieces of this text, and needs no decoding when it looks so; None: for nothing."""
+        self._growing = growing
+        self._text = growing.text if growing is not None else bytearray()
+        self._plain = _TEXT_DELTA % index if growing is not None else _NO_EVENT
+        self._piece_at = len(self._plain)
+        self._plain_shown: bytes | None = None  # how the client's events begin, where that is not the same
+        if growing is not None and growing.shown is not None and growing.shown != index:
+            self._plain_shown = _TEXT_DELTA % growing.shown
 
     def _grow(self, index: int, delta: Mapping[str, Any], block: bytes) -> bytes:
         growing = self._open.get(index)
@@ -155,6 +170,8 @@ class LoopingReader:
         """How the turn stops, as the client is told if it is the last."""
         self._stop_reason = text(delta.get("stop_reason")) or self._stop_reason
         self._container = next(iter(container_ids(delta)), self._container)
+        if self._first and not self._calls:
+            return block
         try:
             data = JsonObject.parse(parse_block(block).data or b"{}")
             stop = JsonObject.parse(data.raw("delta") or b"{}")
@@ -167,17 +184,6 @@ class LoopingReader:
         if usage is not None:
             members["usage"] = usage
         return _with_members(block, members) if members else block
-
-
-def _member(block: bytes, name: str) -> bytes:
-    try:
-        return JsonObject.parse(parse_block(block).data or b"{}").raw(name) or b"{}"
-    except NotAnObject:  # what only the tolerant decoder reads
-        return b""
-
-
-def _at(block: bytes, span: tuple[int, int], index: int) -> bytes:
-    return b"%b%d%b" % (block[: span[0]], index, block[span[1] :])
 
 
 def _with_members(block: bytes, members: Mapping[str, bytes]) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
-from aibridge.dialects.calls import unrunnable
+from aibridge.dialects.calls import may_name_ours, unrunnable
 from aibridge.dialects.messages.blocking import container_ids, read_body
 from aibridge.dialects.messages.content import whole_block
 from aibridge.dialects.messages.errors import error_event
@@ -108,6 +108,10 @@ class MessagesTurns:
 
     def _read(self, body: bytes) -> WholeAnswer:
         answer = read_body(body, hiding=True)
+        if self.first and not may_name_ours(body):
+            self._said = _NOTHING  # to be carried or held
+            self.response_id = answer.turn.response_id
+            return answer
         message = mapping(decoded(body))
         if answer.turn.outcome != "complete" or not isinstance(message.get("content"), list):
             self._said = _NOTHING

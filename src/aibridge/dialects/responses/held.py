@@ -90,6 +90,8 @@ class HeldTurns:
 
     def hidden(self, first_id: str | None, last: Turn | None, items: Items) -> Hidden | None:
         """`last` is the turn that has ended and may not have been answered, `items` what it holds."""
+        if not self._turns and (last is None or not last.calls):
+            return None
         turns = [(said, answers) for _, said, answers in self._turns]
         answered = self._turns[-1][0] if self._turns else None
         upstream_id = answered.response_id if answered is not None else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aibridge.dialects.base import Fact, Turn, Unreadable
+from aibridge.dialects.calls import may_name_ours
 from aibridge.dialects.reply import MAX_WHOLE_BODY, StreamedReply
 from aibridge.dialects.responses.blocking import ResponseObject, read_body, response_object
 from aibridge.dialects.responses.held import HeldTurns
@@ -118,6 +119,9 @@ class LoopingWhole:
             return self._turn
         body = bytes(self._body)
         answer = read_body(body, stored=self._stored)
+        if not self._shown.turns and not may_name_ours(body):  # what it holds is for a request to go on with
+            self._facts, self._turn = answer.facts, answer.turn
+            return self._turn
         self._facts = tuple(fact for fact in answer.facts if not is_our_use(fact))
         response = response_object(body) or ResponseObject()
         self._items = items_in(bytes(response.output))

@@ -11,6 +11,7 @@ import re
 import msgspec
 
 from aibridge.dialects.base import Turn
+from aibridge.dialects.calls import may_name_ours
 from aibridge.dialects.reading import Kept, text
 from aibridge.dialects.responses.blocking import ResponseObject, response_object
 from aibridge.dialects.responses.decoding import read
@@ -72,7 +73,7 @@ class TurnView:
         self._terminal = ""
         self._final = b""
         self.items: list[tuple[bytes, Item]] = []
-        """The items of the turn in their order, once it has ended."""
+        """The items of the turn in their order, once it has ended; none where nothing of ours was or came before."""
 
     def event(self, kind: str, event: Event, response: ResponseObject | None, block: bytes) -> bytes:
         """What the client gets of an event; b"" for one that it must not see. `response` is what is in it."""
@@ -95,6 +96,8 @@ class TurnView:
 
     def ended(self, turn: Turn, *, stored: bool) -> Turn:
         """The turn with the calls of ours that it holds."""
+        if not self.moves and not may_name_ours(self._final):  # no request goes on from here with what it holds
+            return turn
         for place, item in self._unfinished.items():
             written = with_written(item, self._written.take(place))
             whole = (msgspec.json.encode(written), written)
