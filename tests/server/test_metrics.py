@@ -137,15 +137,15 @@ class Books:
         self._where = "ended_at IS NOT NULL AND state <> 'recovered' AND coalesce(?, boot_id) = boot_id"
         self._boot = boot
 
-    def _rows(self, columns: str, table: str = "") -> Iterator[tuple[Any, ...]]:
+    def _rows(self, columns: str, table: str = "", which: str = "true") -> Iterator[tuple[Any, ...]]:
         joined = f"JOIN {table} AS f ON f.interception_id = i.id" if table else ""
-        query = f"SELECT {columns} FROM aibridge_interceptions AS i {joined} WHERE {self._where}"
+        query = f"SELECT {columns} FROM aibridge_interceptions AS i {joined} WHERE {self._where} AND {which}"
         with closing(sqlite3.connect(self._database)) as connection:
             yield from connection.execute(query, (self._boot,)).fetchall()
 
     def interceptions(self) -> Series:
         ended = "CASE state WHEN 'completed' THEN 'completed' ELSE 'failed' END"
-        return Counter(self._rows(f"provider_name, model, {ended}, route, client"))
+        return Counter(self._rows(f"provider_name, i.model, {ended}, route, client"))
 
     def state(self, *states: str) -> int:
         return sum(state in states for (state,) in self._rows("state"))
@@ -154,16 +154,25 @@ class Books:
         return sum(1 for (first,) in self._rows("time_to_first_byte") if first is not None)
 
     def prompts(self) -> Series:
-        return Counter(self._rows("provider_name, model, client", "aibridge_user_prompts"))
+        return Counter(self._rows("provider_name, i.model, client", "aibridge_user_prompts"))
 
     def tools(self) -> Series:
-        return Counter(self._rows("provider_name, model, tool", "aibridge_tool_usages"))
+        return Counter(self._rows("provider_name, i.model, tool", "aibridge_tool_usages", "NOT f.injected"))
+
+    def injected(self) -> Series:
+        """Those that were run. Of a turn that breaks off none is, though all that came of it is on record."""
+        ran = "f.injected AND i.model <> 'simulate-cut'"
+        return Counter(self._rows("provider_name, i.model, 'wiki', tool", "aibridge_tool_usages", ran))
+
+    def ended(self, status: int) -> int:
+        """How many were answered with this status."""
+        return sum(found == status for (found,) in self._rows("http_status"))
 
     def tokens(self) -> Series:
         sums: Series = Counter()
         numbers = "f.input_tokens, f.output_tokens, f.cache_read_tokens, f.cache_write_tokens, f.extra"
         for *labels, given, made, read, written, extra in self._rows(
-            f"provider_name, model, client, {numbers}", "aibridge_token_usages"
+            f"provider_name, i.model, client, {numbers}", "aibridge_token_usages"
         ):
             types = {"input": given, "output": made, "cache_read": read, "cache_write": written}
             types |= {name: value for name, value in json.loads(extra or "{}").items() if isinstance(value, int)}
