@@ -35,16 +35,7 @@ from aibridge.inner_loop import InnerLoop, Ways, prepared
 from aibridge.interception_log import Fail, InterceptionLog
 from aibridge.keep_alive import KeepAlive
 from aibridge.offers import Offering
-from aibridge.ports import (
-    Clock,
-    ConversationStore,
-    Ids,
-    Observer,
-    Purpose,
-    Recorder,
-    Upstream,
-    UpstreamResponse,
-)
+from aibridge.ports import Clock, ConversationStore, Ids, Observer, Purpose, Recorder, Upstream, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, request_ids
 from aibridge.records import State
@@ -138,6 +129,8 @@ class Interception:
             with contextlib.suppress(AnswerBroken):
                 await self._say(failure.problem)
             raise
+        finally:
+            self._loop = None  # it knows us: until somebody looked for such circles, the body would stay in memory
 
     async def _run_recorded(self) -> None:
         try:

@@ -5,6 +5,7 @@ The tools are scripted; everything else is what runs in production, the SQLite f
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aibridge.interceptor import Interception
 from aibridge.server.demo.simulator import ScriptedAnswer
 from aibridge.server.sealing import Sealing
 from aibridge.stores.sqlite import SqliteConversationStore
@@ -26,6 +28,7 @@ from tests.fakes.turns import Call, Says, offered_in, results_in
 from tests.house.conversation import Conversation
 from tests.house.in_process import InProcess, in_process
 from tests.test_keep_alive import frames_elsewhere
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +151,22 @@ async def test_an_sdk_waits_through_a_slow_tool_because_the_stream_is_kept_alive
             await talk.ask()
 
         assert "It rains." in talk.text
+
+
+@every_dialect
+@both_modes
+async def test_a_request_that_is_over_leaves_nothing_that_must_be_looked_for(
+    dialect: DialectName, stream: bool
+) -> None:
+    """What knows itself in a circle stays in memory, with the body of the request, until the collector comes by."""
+    async with in_process(toolbox=ScriptedToolbox()) as house:
+        script(house, dialect, stream, SEARCHES, DONE)
+        gc.disable()
+        try:
+            async with Conversation(house.url, dialect, stream) as talk:
+                await talk.ask()
+            await until(lambda: not any(type(each) is Interception for each in gc.get_objects()))
+        finally:
+            gc.enable()
+
+    assert "It rains." in talk.text
