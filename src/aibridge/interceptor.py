@@ -227,7 +227,8 @@ class Interception:
 
     async def _relay(self, response: UpstreamResponse, reply: Reply) -> Turn:
         """One turn: what the provider says goes to the client as it comes, but for the terminal event."""
-        writer, direct = self._writer, DirectRelay(reply, (self._alive or self._writer).write_now)
+        receiving = reply if self._loop is None else cast("LoopingReply", reply).turn
+        writer, direct = self._writer, DirectRelay(receiving, (self._alive or self._writer).write_now)
         while not reply.finished and (chunk := await response.read()):
             if writer.status is None:
                 self._log.saw_first_byte()

@@ -32,7 +32,7 @@ class Turns(Protocol):
 class LoopedReply:
     """See `aibridge.dialects.turns.LoopingReply`."""
 
-    __slots__ = ("_turn", "_turns", "facts", "receive")
+    __slots__ = ("_turns", "facts", "receive", "turn")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -40,20 +40,20 @@ class LoopedReply:
 
     @property
     def finished(self) -> bool:
-        return self._turn.finished
+        return self.turn.finished
 
     @property
     def response_id(self) -> str | None:
-        return self._turns.response_id or self._turn.response_id
+        return self._turns.response_id or self.turn.response_id
 
     def end_turn(self) -> Turn:
-        return self._turn.end_turn()
+        return self.turn.end_turn()
 
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
         self._turns.answer(turn, results)
 
     def next_turn(self) -> None:
-        self._turn = turn = self._turns.begin()
+        self.turn = turn = self._turns.begin()
         # Straight to the turn: these are called for every chunk.
         self.receive, self.facts = turn.receive, turn.facts
 
@@ -61,7 +61,7 @@ class LoopedReply:
         return self._turns.hidden()
 
     def finish(self) -> bytes:
-        return self._turn.finish()
+        return self.turn.finish()
 
     def fail(self, problem: Problem) -> bytes:
-        return self._turn.fail(problem)
+        return self.turn.fail(problem)

@@ -32,6 +32,10 @@ class Hidden(msgspec.Struct, frozen=True, gc=False):
 class LoopingReply(Reply, Protocol):
     """A `Reply` that goes on after a turn with calls of ours. Made by a request that offers tools."""
 
+    @property
+    def turn(self) -> Reply:
+        """The machine of the turn that is being received: whoever hands it chunk after chunk may go there straight."""
+
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
         """The results of all of `turn.calls`, in their order. They are part of `hidden` from now on."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aibridge.dialects.base import Fact, Turn, Unreadable
+from aibridge.dialects.base import Fact, Reply, Turn, Unreadable
 from aibridge.dialects.calls import may_name_ours
 from aibridge.dialects.reply import MAX_WHOLE_BODY, StreamedReply
 from aibridge.dialects.responses.blocking import ResponseObject, read_body, response_object
@@ -27,7 +27,7 @@ _STOPPED_SHORT = ("incomplete", "failed", "cancelled", "queued", "in_progress")
 class LoopingStream:
     """See `aibridge.dialects.turns.LoopingReply`."""
 
-    __slots__ = ("_first_id", "_held", "_reader", "_reply", "_stored", "_turn", "_view", "facts", "receive")
+    __slots__ = ("_first_id", "_held", "_reader", "_stored", "_turn", "_view", "facts", "receive", "turn")
 
     def __init__(self, shown: Shown, held: HeldTurns, *, stored: bool) -> None:
         self._held = held
@@ -39,7 +39,7 @@ class LoopingStream:
 
     @property
     def finished(self) -> bool:
-        return self._reply.finished
+        return self.turn.finished
 
     @property
     def response_id(self) -> str | None:
@@ -47,20 +47,20 @@ class LoopingStream:
 
     def _begin(self, reader: ResponsesReader) -> None:
         self._reader = reader
-        self._reply = StreamedReply(reader, reader.error_event, passes_unread=False)
+        self.turn = StreamedReply(reader, reader.error_event, passes_unread=False)
         # For every event of a stream: no call more than where nothing was offered.
-        self.receive = self._reply.receive
-        self.facts = self._reply.facts
+        self.receive = self.turn.receive
+        self.facts = self.turn.facts
 
     def end_turn(self) -> Turn:
-        self._turn = self._reply.end_turn()
+        self._turn = self.turn.end_turn()
         return self._turn
 
     def finish(self) -> bytes:
-        return self._reply.finish()
+        return self.turn.finish()
 
     def fail(self, problem: Problem) -> bytes:
-        return self._reply.fail(problem)
+        return self.turn.fail(problem)
 
     def answer(self, turn: Turn, results: Sequence[ToolResult]) -> None:
         self._held.answer(turn, self._view.items, results)
@@ -91,6 +91,10 @@ class LoopingWhole:
         self._facts: tuple[Fact, ...] = ()
         self._items: list[tuple[bytes, Item]] = []
         self._turn: Turn | None = None
+
+    @property
+    def turn(self) -> Reply:
+        return self
 
     @property
     def finished(self) -> bool:
