@@ -7,6 +7,7 @@ from typing import Any
 
 import mcp_types as types
 import pytest
+from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
@@ -570,3 +571,33 @@ async def test_beyond_so_many_connections_the_one_that_was_unused_longest_is_clo
 
     assert len(toolset.tools) == 6
     assert open_of == [1, 1, 1]  # those of alice and bob were closed
+
+
+# -- what servers say of what they were shown ----------------------------------------------------------
+
+
+async def test_a_server_that_repeats_its_token_tells_it_to_nobody() -> None:
+    token, header = "token-of-the-wiki-0123456789", "key-of-the-wiki-0123456789"
+    wiki = Wiki()
+
+    async def complains(_: Any) -> types.CallToolResult:
+        shown = " ".join(wiki.requests[-1].headers.values())
+        return text("x" * 480, f"not {shown}", error=True)
+
+    async def refuses(_: Any) -> types.CallToolResult:
+        raise MCPError(types.INVALID_PARAMS, f"{'x' * 190} {token} is not enough")
+
+    wiki.answers |= {"read": complains, "write": refuses}
+    async with serving(wiki) as url:
+        server = at(url, auth="token", token=Secret(token), headers={"X-Key": Secret(header)})
+        async with McpToolbox([server]) as toolbox:
+            read, write = (await toolbox.tools(ALICE)).tools
+            failed = await toolbox.call(ALICE, read, call(read.id))
+            refused = await toolbox.call(ALICE, write, call(write.id))
+
+    assert wiki.requests[-1].headers["authorization"] == f"Bearer {token}"
+    assert "[redacted" in said(failed)[1]
+    for result in (failed, refused):
+        for word in (*said(result), result.error or ""):
+            assert "token-of" not in word
+            assert "key-of" not in word

@@ -126,7 +126,7 @@ class Connection:
                     await self._tend(client, reached)
                     following.cancel()
         except Exception as error:  # noqa: BLE001  the edge of a background task: whoever waits gets the reason
-            self.why = unavailable(error)
+            self.why = unavailable(error, self._server.hidden)
             _log.debug("a connection to an MCP server ended", extra={"server": self._server.name, "why": str(self.why)})
         finally:
             self.client = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mcp_types as types
 import msgspec
 
@@ -12,11 +14,12 @@ _DONE = "The tool ran and returned nothing."
 _NO_TEXT = "the tool failed and did not say why"
 
 
-def result_of(call_id: str, result: types.CallToolResult) -> ToolResult:
-    """The result of a call that the server ran."""
+def result_of(call_id: str, result: types.CallToolResult, hidden: Callable[[str], str] = str) -> ToolResult:
+    """The result of a call that the server ran; `hidden` takes out of its texts what nobody is to read."""
     content = [_part(block) for block in result.content]
     if result.structured_content is not None and not any(isinstance(part, Text) for part in content):
         content.append(Text(_json(result.structured_content)))
+    content = [Text(hidden(part.text)) if isinstance(part, Text) else part for part in content]
     if not result.is_error:
         return ToolResult(call_id=call_id, content=tuple(content) or (Text(_DONE),))
     words = next((part.text for part in content if isinstance(part, Text) and part.text), _NO_TEXT)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from aibridge.actor import Actor
-from aibridge.credentials import Secret
+from aibridge.credentials import Scrubber, Secret
 from aibridge.egress import check_url
 
 Transport = Literal["auto", "streamable_http", "sse", "stdio"]
@@ -134,6 +134,16 @@ class McpServer:
         parts = urlsplit(self.url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
         return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def secrets(self) -> Iterator[str]:
+        """What must not be written anywhere."""
+        for secret in (self.token, self.client_secret, *self.headers.values(), *self.env.values()):
+            if secret is not None:
+                yield secret.reveal()
+
+    def hidden(self, text: str) -> str:
+        """What the server says, without its secrets: it may repeat what it was shown."""
+        return Scrubber(self.secrets()).scrub(text.encode("utf-8", "replace")).decode()
 
     def is_offered_to(self, actor: Actor) -> bool:
         return not self.groups or not set(self.groups).isdisjoint(actor.groups)

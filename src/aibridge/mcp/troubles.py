@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2
 from mcp.shared.exceptions import MCPError
@@ -25,20 +25,21 @@ class Unavailable(Exception):
         self.personal = personal  # it is this actor who is refused; others may not be
 
 
-def unavailable(error: BaseException) -> Unavailable:
+def unavailable(error: BaseException, hidden: Callable[[str], str] = str) -> Unavailable:
     """What ended a connection, or kept it from being made."""
     for inner in _innermost(error):
         if isinstance(inner, MCPError) and inner.code == answers.NOT_AUTHORIZED:
             return Unavailable(inner.message, personal=True)
         if isinstance(inner, NotAuthorized):
             return Unavailable(str(inner), personal=True)
-    return Unavailable(in_words(next(_innermost(error))))
+    return Unavailable(in_words(next(_innermost(error)), hidden))
 
 
-def in_words(error: BaseException) -> str:
+def in_words(error: BaseException, hidden: Callable[[str], str] = str) -> str:
+    """`hidden` takes out of what the server said what nobody is to read."""
     match error:
         case MCPError():
-            return _of_the_sdk(error) or shortened(error.message) or "it answered with an error"
+            return _of_the_sdk(error) or shortened(hidden(error.message)) or "it answered with an error"
         case Unavailable() | Unlistable():
             return str(error)
         case ValidationError():

@@ -118,6 +118,4 @@ def _check_ca_bundle(configuration: Configuration) -> None:
 def secrets_of(servers: Sequence[McpServer]) -> Iterator[str]:
     """What must not be written anywhere."""
     for server in servers:
-        for secret in (server.token, server.client_secret, *server.headers.values(), *server.env.values()):
-            if secret is not None:
-                yield secret.reveal()
+        yield from server.secrets()
