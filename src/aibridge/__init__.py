@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aibridge.errors import Refused as Refused
     from aibridge.link import Link as Link
     from aibridge.link import Proxy as Proxy
+    from aibridge.model_names import ModelRules as ModelRules
     from aibridge.ports import Authenticator as Authenticator
     from aibridge.ports import ConversationStore as ConversationStore
     from aibridge.ports import Identity as Identity
@@ -56,6 +57,7 @@ _HOMES = {
     "aibridge.credentials": ("Secret",),
     "aibridge.errors": ("Problem", "RecordingFailed", "Refused"),
     "aibridge.link": ("Link", "Proxy"),
+    "aibridge.model_names": ("ModelRules",),
     "aibridge.ports": ("Authenticator", "ConversationStore", "Identity", "Recorder", "Toolbox", "Upstream"),
     "aibridge.providers.base": ("Provider",),
     "aibridge.recorders.callback": ("CallbackRecorder",),

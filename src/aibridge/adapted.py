@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aibridge.actor import Actor
+from aibridge.asked import mapped
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.reading import decoded
@@ -62,13 +63,18 @@ async def completed(route: Route, body: bytes, identity: Identity, offering: Off
     A body that cannot be read is the provider's to judge. Raises: Refused, where a rule of ours forbids the request.
     """
     dialect = _COUNTED[route.rule.adaptation]
-    if not offering.concerns(identity.actor.id):
+    concerns, provider = offering.concerns(identity.actor.id), route.provider
+    if not concerns and not provider.aliases:
         return body
     try:
         request = dialect.parse(body)
     except InvalidRequest:
         return body
-    looping, _ = await offering.prepared(request, route.provider, dialect.name, identity)
+    if provider.aliases:
+        request = mapped(request, provider)
+    if not concerns:
+        return request.body()
+    looping, _ = await offering.prepared(request, provider, dialect.name, identity)
     return looping.body()
 
 

@@ -7,9 +7,13 @@ from datetime import datetime
 import msgspec
 
 from aibridge import client_apps
+from aibridge.actor import Actor
 from aibridge.attribution import identifier
 from aibridge.dialects.base import Dialect, Request
+from aibridge.errors import Problem, Refused
+from aibridge.model_names import ModelRules
 from aibridge.ports import Identity
+from aibridge.providers.base import Provider
 from aibridge.providers.credential import Credential
 from aibridge.records import InterceptionRecord
 from aibridge.routes import Route
@@ -29,9 +33,21 @@ class Asked(msgspec.Struct, frozen=True):
         return f"Asked(route={self.route!r}, dialect={self.dialect!r}, identity={self.identity!r}, body_was_encoded={self.body_was_encoded!r})"
 
 
+def check_rules(request: Request, model: str, actor: Actor, rules: ModelRules | None) -> None:
+    """Raises: Refused, for what nobody, or not this person, may ask for."""
+    if request.background:
+        raise Refused(Problem(501, "background responses are not supported by this gateway; set background to false"))
+    if rules is not None and not rules.allows(model, actor):
+        raise Refused(Problem(403, f"the model {model[:64]!r} is not among those that you may use here"))
+
+
 def attributed(request: Request, asked: Asked, key: bytes) -> tuple[Request, str | None]:
-    """The request with the person's name in it, if it is to name one and has a place for that; and the name."""
+    """The request for the model that the provider knows, with the person's name in it, if it is to name one and has a
+    place for that; and the name.
+    """
     provider = asked.route.provider
+    if provider.aliases:
+        request = mapped(request, provider)
     if not provider.attributed:
         return request, None
     named = identifier(asked.identity.actor, provider.upstream_user, key=key, limit=asked.dialect.identifier_limit)
@@ -39,6 +55,12 @@ def attributed(request: Request, asked: Asked, key: bytes) -> tuple[Request, str
         return request, None
     naming = request.attributed_to(named)
     return naming, named if naming is not request else None
+
+
+def mapped(request: Request, provider: Provider) -> Request:
+    """The request for the model that the provider knows; itself where that is what was asked for."""
+    model = provider.model_of(request.model)
+    return request if model == request.model else request.asking_model(model)
 
 
 def record_of(
@@ -52,11 +74,14 @@ def record_of(
 ) -> InterceptionRecord:
     """The start of an interception. `upstream_user` is how the provider is told who asks."""
     actor, provider = asked.identity.actor, asked.route.provider
+    metadata = actor.described()
+    if model != request.model:
+        metadata = {**metadata, "requested_model": request.model}
     caller = client_apps.caller_of(asked.identity.headers, request.session_hint, asked.dialect.name)
     return InterceptionRecord(
         id=interception_id,
         initiator_id=actor.id,
-        metadata=actor.described(),
+        metadata=metadata,
         model=model,
         provider=provider.type,
         provider_name=provider.name,

@@ -27,6 +27,7 @@ from aibridge.dialects.base import Dialect
 from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
 from aibridge.interceptor import Interception, Ports
+from aibridge.model_names import ModelRules
 from aibridge.offers import Offering
 from aibridge.passthrough import PassthroughRequest, pass_through
 from aibridge.ports import (
@@ -72,6 +73,7 @@ class RequestBridge:
         observer: told what no record says: what is in flight, refused, passed through.
         tracing: follows each request as a tree of spans (`aibridge.tracing.Tracing`).
         toolbox: lists and runs injected tools; without one no request carries any.
+        models: who may ask for which; without them everybody for every one.
         tools: how far an inner loop may go, and what clients may bring themselves.
         clock, ids: time and identifiers, as arguments.
         attribution_key: key of the hashed identifiers of people (`upstream_user="hash"`, or too long a value).
@@ -102,6 +104,7 @@ class RequestBridge:
         states: ProviderStates | None = None,
         toolbox: Toolbox | None = None,
         tools: ToolSettings | None = None,
+        models: ModelRules | None = None,
         clock: Clock | None = None,
         ids: Ids = new_id,
         attribution_key: bytes | None = None,
@@ -134,7 +137,7 @@ class RequestBridge:
             observer=observer,
             states=self.states,
         )
-        asked = LiveSettings(providers=providers, toolbox=toolbox, tools=tools or ToolSettings())
+        asked = LiveSettings(providers=providers, toolbox=toolbox, tools=tools or ToolSettings(), models=models)
         bounds = LiveSettings(max_body=max_body, max_concurrency=max_concurrency, drain_reading=drain_reading)
         self._live: LiveSettings = {**asked, **bounds, "on_disconnect": on_disconnect, "fail": fail}
         self._configuration = self._configured(self._live)
@@ -171,6 +174,7 @@ class RequestBridge:
             self._fixed,
             offering=Offering(toolbox, live["tools"], self._fixed.conversations),
             scrubber=Scrubber(secret for provider in providers for secret in provider.secrets),
+            models=live["models"],
             fail=live["fail"],
         )
         return Configuration(

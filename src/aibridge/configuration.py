@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 
 from aibridge.interception_log import Fail
 from aibridge.interceptor import Ports
+from aibridge.model_names import ModelRules
 from aibridge.ports import Toolbox
 from aibridge.providers.base import Provider
 from aibridge.routes import RouteTable
@@ -22,6 +23,7 @@ class LiveSettings(TypedDict, total=False):
     providers: Sequence[Provider]
     toolbox: Toolbox | None
     tools: ToolSettings
+    models: ModelRules | None
     max_body: int
     max_concurrency: int
     on_disconnect: Literal["cancel", "drain"]

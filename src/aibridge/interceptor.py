@@ -14,7 +14,7 @@ from typing import cast
 
 from aibridge import failures
 from aibridge.adapted import check_owner
-from aibridge.asked import Asked, attributed, record_of
+from aibridge.asked import Asked, attributed, check_rules, record_of
 from aibridge.asking import Asking, ProviderStates, Question
 from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Fact, Reply, Request, StoredIds, Turn
@@ -34,6 +34,7 @@ from aibridge.failures import Failure
 from aibridge.inner_loop import InnerLoop, Ways, prepared
 from aibridge.interception_log import Fail, InterceptionLog
 from aibridge.keep_alive import KeepAlive
+from aibridge.model_names import ModelRules
 from aibridge.offers import Offering
 from aibridge.ports import Clock, ConversationStore, Ids, Observer, Purpose, Recorder, Upstream, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
@@ -61,6 +62,7 @@ class Ports:
     scrubber: Scrubber
     attribution_key: bytes = field(repr=False)
     offering: Offering | None = None
+    models: ModelRules | None = None
     observer: Observer = UNOBSERVED
     states: ProviderStates | None = None
     fail: Fail = "closed"
@@ -169,11 +171,8 @@ class Interception:
         """Raises: Refused, for what this request must not do."""
         if self._refusal is not None:
             raise Refused(self._refusal)
-        if self._request.background:
-            raise Refused(
-                Problem(501, "background responses are not supported by this gateway; set background to false")
-            )
         actor, ports = self._asked.identity.actor, self._ports
+        check_rules(self._request, self._model, actor, ports.models)
         if self._asking.credential.kind == "centralized":
             await check_owner(self._provider.name, self._request.references, actor, ports.conversations)
         if ports.offering is not None and ports.offering.concerns(actor.id):

@@ -179,6 +179,9 @@ class Request(Protocol):
         A request that has no place for a name returns itself.
         """
 
+    def asking_model(self, model: str) -> Self:
+        """A copy that the provider reads this model in. `model` stays what the client asked for."""
+
     def asking_usage(self) -> Self:
         """A copy that makes the provider report usage although the client did not ask (chat streams only).
 

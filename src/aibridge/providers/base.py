@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aibridge.credentials import Secret
 from aibridge.dialects.base import Dialect
 from aibridge.link import Link
+from aibridge.model_names import ModelMap
 from aibridge.ports import UpstreamRequest
 from aibridge.providers.header_names import FORWARDED, NEVER_SENT, folded
 from aibridge.providers.platform import Platform
@@ -111,6 +112,9 @@ class Provider:
     blocking_first_byte_timeout: float = 600.0  # a whole answer is written before its first byte
     stall_timeout: float = 600.0
     link: Link | None = None  # how it is reached; None: straight, trusting the system's authorities
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """What clients ask for, a name or a pattern with `*`, and what the provider is asked in its place."""
+    _models: ModelMap | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -122,6 +126,13 @@ class Provider:
             raise ValueError(f"max_retries of provider {self.name!r}: a number from 0 to {MAX_RETRIES}")
         if self.upstream_user not in ("id", "username", "email", "hash", "off"):
             raise ValueError(f"upstream_user of provider {self.name!r}: one of id, username, email, hash, off")
+        if self.aliases:
+            if self.platform is not None:
+                raise ValueError(f"aliases of provider {self.name!r}: are said of its platform")
+            try:
+                object.__setattr__(self, "_models", ModelMap(self.aliases))
+            except ValueError as error:
+                raise ValueError(f"aliases of provider {self.name!r}: {error}") from None
         for setting in ("connect_timeout", "first_byte_timeout", "blocking_first_byte_timeout", "stall_timeout"):
             seconds = getattr(self, setting)
             if not (seconds > 0 and math.isfinite(seconds)):
@@ -129,6 +140,8 @@ class Provider:
 
     def model_of(self, asked: str) -> str:
         """The model that is asked, and recorded, for the one that a client names."""
+        if self._models is not None:
+            return self._models.model_of(asked)
         return asked if self.platform is None else self.platform.model_of(asked)
 
     @property
@@ -177,6 +190,7 @@ class Settings(TypedDict, total=False):
     blocking_first_byte_timeout: float
     stall_timeout: float
     link: Link | None
+    aliases: Mapping[str, str]
 
 
 def as_secrets(key: str | Secret | None, keys: Sequence[str | Secret]) -> tuple[Secret, ...]:

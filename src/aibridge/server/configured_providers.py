@@ -40,6 +40,7 @@ def configured_providers(configuration: Configuration, environ: Mapping[str, str
 def _provider(configuration: Configuration, index: int, environ: Mapping[str, str]) -> Provider:
     table = configuration.settings.providers[index]
     settings: dict[str, Any] = {name: getattr(table, name) for name in _TAKEN_OVER}
+    settings["aliases"] = table.models
     settings["circuit_breaker"] = _breaker(table)
     if table.bedrock is not None or table.vertex is not None:
         provider = _on_platform(configuration, index, table, settings, environ)

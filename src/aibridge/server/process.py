@@ -17,6 +17,7 @@ from aibridge.bridge import RequestBridge
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Secret
 from aibridge.database.files import DatabaseUnusable
+from aibridge.model_names import ModelRules
 from aibridge.ports import Clock
 from aibridge.providers import Provider
 from aibridge.recorders.rows import Limits
@@ -67,6 +68,7 @@ class Plan:
     secret: Secret
     mcp_servers: tuple[McpServer, ...] = ()
     tools: ToolSettings = field(default_factory=ToolSettings)
+    models: ModelRules | None = None
 
     @property
     def secrets(self) -> list[str]:
@@ -98,6 +100,7 @@ class Gateway:
             providers=plan.providers,
             toolbox=toolbox,
             tools=plan.tools,
+            models=plan.models,
             max_body=server.max_body,
             max_concurrency=server.max_concurrency,
             on_disconnect=server.on_disconnect,
@@ -192,6 +195,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             tracing=tracing,
             toolbox=await tools.adopt(plan.mcp_servers),
             tools=plan.tools,
+            models=plan.models,
             clock=clock,
             ids=new_id,
             attribution_key=derived_key(plan.secret, "attribution hashes"),

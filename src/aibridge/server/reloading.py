@@ -30,6 +30,7 @@ _LIVE: tuple[At, ...] = (
     ("providers",),
     ("mcp_servers",),
     ("tools",),
+    ("models",),
     ("upstream", "ca_bundle"),
     ("server", "max_body"),
     ("server", "max_concurrency"),

@@ -21,6 +21,7 @@ from aibridge.database.files import DatabaseFile
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.server import banner, worker
 from aibridge.server.config import At, Configuration, Wrong, load
+from aibridge.server.configured_models import configured_models
 from aibridge.server.configured_providers import configured_providers
 from aibridge.server.configured_tools import configured_rules, configured_servers
 from aibridge.server.first_keys import first_keys
@@ -126,7 +127,8 @@ def replanned(configuration: Configuration, secret: Secret, *, bound: Sequence[s
 
 def _plan(configuration: Configuration, secret: Secret) -> Plan:
     providers = tuple(configured_providers(configuration))
-    return Plan(configuration, providers, secret, configured_servers(configuration), configured_rules(configuration))
+    servers, tools = configured_servers(configuration), configured_rules(configuration)
+    return Plan(configuration, providers, secret, servers, tools, configured_models(configuration))
 
 
 def _tell_of_proxies(plan: Plan) -> None:

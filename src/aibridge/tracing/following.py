@@ -98,6 +98,8 @@ class Intercepting(Following):
             names.STREAMING: record.streaming,
             names.CLIENT: record.client,
         }
+        if "requested_model" in record.metadata:
+            said[names.REQUESTED_MODEL] = shortened(record.metadata["requested_model"])
         if record.upstream_user is not None:
             said[names.USER_ID] = record.upstream_user
         self._root.set_attributes(said)

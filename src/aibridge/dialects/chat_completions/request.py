@@ -99,6 +99,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
             edits["safety_identifier"] = value
         return replace(self, _edits=edits)
 
+    def asking_model(self, model: str) -> Self:
+        return replace(self, _edits={**self._edits, "model": msgspec.json.encode(model)})
+
     def asking_usage(self) -> Self:
         if not self.streaming:
             return self

@@ -90,6 +90,9 @@ class MessagesRequest(msgspec.Struct, frozen=True):
         )
         return replace(self, _edits={**self._edits, "metadata": metadata})
 
+    def asking_model(self, model: str) -> Self:
+        return replace(self, _edits={**self._edits, "model": msgspec.json.encode(model)})
+
     def asking_usage(self) -> Self:
         return self
 

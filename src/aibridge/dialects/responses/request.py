@@ -98,6 +98,9 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
         names = [name for name in ("safety_identifier", "user") if name in self._object or name in self._added]
         return replace(self, _edits={**self._edits, **dict.fromkeys(names, own)}) if names else self
 
+    def asking_model(self, model: str) -> Self:
+        return replace(self, _edits={**self._edits, "model": msgspec.json.encode(model)})
+
     def asking_usage(self) -> Self:
         return self
 

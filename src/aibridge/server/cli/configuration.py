@@ -28,6 +28,7 @@ def check(config: Config = None, json: AsJson = False) -> None:
     """Say whether a server would start with it: the settings, and the secrets that they name."""
     from aibridge.server.cli import printing
     from aibridge.server.config import load
+    from aibridge.server.configured_models import configured_models
     from aibridge.server.configured_providers import configured_providers
     from aibridge.server.configured_tools import configured_rules, configured_servers
     from aibridge.server.server_secret import configured_secret
@@ -36,6 +37,7 @@ def check(config: Config = None, json: AsJson = False) -> None:
     providers = configured_providers(configuration)
     configured_servers(configuration)
     configured_rules(configuration)
+    configured_models(configuration)
     configured_secret(configuration)
     if json:
         file = None if configuration.file is None else str(configuration.file)

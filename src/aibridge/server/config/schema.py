@@ -135,6 +135,7 @@ class ProviderTable(Table):
     client_cert: str | None = None
     client_key: str | None = None
     max_connections: int = Field(default=0, ge=0)
+    models: dict[str, str] = {}
     bedrock: Bedrock | None = None
     azure: Azure | None = None
     vertex: Vertex | None = None
@@ -169,6 +170,10 @@ class McpServer(Table):
     scopes: Words = []
     announce_login: bool = False
     allow_private: bool = False
+
+
+class Models(Table):
+    allow: Words | dict[str, Words] = []  # or by group
 
 
 class Tools(Table):
@@ -219,6 +224,7 @@ class Settings(Table):
     upstream: Upstream = Upstream()
     mcp_servers: list[McpServer] = []
     tools: Tools = Tools()
+    models: Models = Models()
     recording: Recording = Recording()
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()

@@ -53,6 +53,8 @@ def _beside_platforms(index: int, provider: ProviderTable) -> Iterator[tuple[At,
             yield ("providers", index, name), "only a provider of type anthropic can be on this platform"
         if provider.keys:
             yield ("providers", index, "keys"), f"must not be set beside {name}, which has credentials of its own"
+        if provider.models:
+            yield ("providers", index, "models"), f"must not be set beside {name}; set {name}.models"
         if provider.base_url is not None:
             yield ("providers", index, "base_url"), f"must not be set beside {name}; set {name}.base_url"
 
