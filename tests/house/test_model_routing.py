@@ -31,9 +31,9 @@ async def test_people_ask_by_names_of_the_house_and_only_for_what_their_group_ma
             client = anthropic.AsyncAnthropic(base_url=f"{server.url}/anthropic", auth_token=key, max_retries=0)
             async with client:
                 said = [{"role": "user", "content": "hello"}]
-                answer = await client.messages.create(model="fast", max_tokens=50, messages=said)  # type: ignore[arg-type]  # a dict says no types
+                answer = await client.messages.create(model="fast", max_tokens=500, messages=said)  # type: ignore[arg-type]  # a dict says no types
                 with pytest.raises(anthropic.PermissionDeniedError, match="'claude-opus-4-6' is not among those"):
-                    await client.messages.create(model="best", max_tokens=50, messages=said)  # type: ignore[arg-type]  # as above
+                    await client.messages.create(model="best", max_tokens=500, messages=said)  # type: ignore[arg-type]  # as above
         listed = (await own.run("interceptions", "list", *config, "--json")).json()["results"]
         shown = (await own.run("config", "show", *config)).out
 
