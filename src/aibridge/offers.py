@@ -90,7 +90,7 @@ def _is_aside(request: LoopingRequest, identity: Identity) -> bool:
 
 
 def _capped(toolset: Toolset, request: LoopingRequest, dialect: DialectName, most: int) -> Toolset:
-    if dialect != "messages" and len(toolset.tools) + request.client_tools_at_most > _MOST_OF_OPENAI:
+    if dialect != "messages" and len(toolset.tools) + request.client_tools_at_most(toolset) > _MOST_OF_OPENAI:
         most = min(most, max(0, _MOST_OF_OPENAI - len(request.client_tools)))
     offered, is_new = toolset.first(most)
     if is_new:

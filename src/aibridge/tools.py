@@ -13,6 +13,9 @@ PREFIX = "bmcp_"
 """How every id of an injected tool begins. A client's tool must not, and a call that does is ours to answer."""
 
 
+_MOST_BESIDE = 64  # lists of clients' tools that one set remembers to have looked at; some 150 bytes each
+
+
 class Tool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A tool of an MCP server, as it is offered to a model."""
 
@@ -60,13 +63,14 @@ class Toolset:
     It lives as long as the lists that it was made from, so that the same tools cost and give the same bytes each time.
     """
 
-    __slots__ = ("_first", "_written", "by_id", "tools")
+    __slots__ = ("_beside", "_first", "_written", "by_id", "tools")
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools = tuple(sorted(tools, key=lambda tool: tool.id))
         self.by_id = {tool.id: tool for tool in self.tools}
         self._written: dict[str, bytes] = {}
         self._first: dict[int, Toolset] = {}
+        self._beside: dict[tuple[str, int, int], int | None] = {}
 
     def written(self, form: str, write: Callable[[Tool], bytes]) -> bytes:
         """All tools, each as `write` puts it, joined by commas. `form` names the way of writing."""
@@ -74,6 +78,21 @@ class Toolset:
         if text is None:
             text = self._written[form] = b",".join(map(write, self.tools))
         return text
+
+    def beside(self, form: str, theirs: bytes, look: Callable[[bytes], int | None]) -> int | None:
+        """What `look` says of a client's own list of tools: how many they are, or None where one may have our prefix.
+
+        Agents send the same long list with every request. It is known again by its hash, which is keyed.
+        """
+        key = (form, len(theirs), hash(theirs))
+        try:
+            return self._beside[key]
+        except KeyError:
+            pass
+        if len(self._beside) >= _MOST_BESIDE:
+            self._beside.clear()
+        seen = self._beside[key] = look(theirs)
+        return seen
 
     def first(self, most: int) -> tuple[Toolset, bool]:
         """The first `most` tools, the same object each time; True when it was made now, because there are more."""

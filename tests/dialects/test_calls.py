@@ -145,10 +145,45 @@ def test_a_call_of_ours_whose_name_is_spelled_with_escapes_is_found_in_a_whole_a
 @pytest.mark.parametrize("dialect", [MESSAGES, CHAT_COMPLETIONS, RESPONSES], ids=lambda dialect: dialect.name)
 def test_the_quick_count_of_the_clients_tools_is_never_too_low(dialect: Dialect) -> None:
     function = '{"name":"c"},{"type":"function","function":{"name":"d"}}'
-    space = r'{"type":"namespace","name":"s","tool\u0073":[{"type":"function","name":"e"},{"name":"f"}]}'
-    for tools in (f"[{function},{space},7]", f"[{function}, {space}]", "[]", "null", "7", '{"name":"x"}'):
+    space = '{"type":"namespace","name":"s","tools":[{"type":"function","name":"e"},{"name":"f"}]}'
+    escaped = space.replace("tools", r"tool\u0073")
+    for tools in (
+        f"[{function},{space},7]",
+        f"[{function}, {space}]",
+        f"[{escaped}]",
+        f"[{escaped},{space},[]]",
+        "[]",
+        "null",
+        "7",
+        '{"name":"x"}',
+    ):
         asked = cast(
             "LoopingRequest",
             dialect.parse(f'{{"model":"m","tools":{tools},"functions":[{{"name":"b"}}]}}'.encode()),
         )
-        assert asked.client_tools_at_most >= len(asked.client_tools)
+        toolset = Toolset([])
+        for _ in ("looked at", "remembered"):
+            assert asked.client_tools_at_most(toolset) >= len(asked.client_tools)
+
+
+def test_a_toolset_looks_once_at_a_list_of_a_clients_tools_and_remembers_some() -> None:
+    looked: list[bytes] = []
+
+    def look(tools: bytes) -> int | None:
+        looked.append(tools)
+        return None if tools == b"ours" else len(looked)
+
+    toolset = Toolset([])
+
+    assert [toolset.beside("messages", one, look) for one in (b"a", b"b", b"a", b"ours", b"ours")] == [
+        1,
+        2,
+        1,
+        None,
+        None,
+    ]
+    assert toolset.beside("responses", b"a", look) == 4
+    several = [b"%d" % number for number in range(100)]
+    for one in several:
+        toolset.beside("messages", one, look)
+    assert looked == [b"a", b"b", b"ours", b"a", *several]

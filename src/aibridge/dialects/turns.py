@@ -56,9 +56,8 @@ class LoopingRequest(Request, Protocol):
     def client_tools(self) -> Sequence[str]:
         """Names of the client's own tools, as they stand in the body."""
 
-    @property
-    def client_tools_at_most(self) -> int:
-        """Not less than the number of `client_tools`, and counted faster."""
+    def client_tools_at_most(self, toolset: Toolset) -> int:
+        """Not less than the number of `client_tools`, and counted faster: the toolset remembers it."""
 
     @property
     def brings_servers(self) -> bool:

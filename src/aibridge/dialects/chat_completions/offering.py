@@ -40,13 +40,15 @@ def wants_one_answer(body: JsonObject) -> bool:
     return body.raw("n") in _ONE_ANSWER
 
 
-def may_have_our_prefix(body: JsonObject) -> bool:
-    """False: no name among the client's tools begins with our prefix."""
-    return any(may_name_ours(tools) for name in ("tools", "functions") if (tools := body.raw(name)) is not None)
+def seen_beside(body: JsonObject, toolset: Toolset) -> int | None:
+    """How many tools of the client's stand beside ours, at most; None: one of them may have our prefix."""
+    lists = (body.raw("tools"), body.raw("functions"))
+    numbers = [toolset.beside("chat_completions", one, _seen) for one in lists if one is not None]
+    return None if None in numbers else sum(number or 0 for number in numbers)
 
 
-def client_tools_at_most(body: JsonObject) -> int:
-    return len(elements(body.raw("tools"))) + len(elements(body.raw("functions")))
+def _seen(tools: bytes) -> int | None:
+    return None if may_name_ours(tools) else len(elements(tools))
 
 
 def client_tools(body: JsonObject) -> Sequence[str]:

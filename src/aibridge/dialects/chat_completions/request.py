@@ -18,9 +18,8 @@ from aibridge.dialects.chat_completions.history import History
 from aibridge.dialects.chat_completions.offering import (
     brings_servers,
     client_tools,
-    client_tools_at_most,
-    may_have_our_prefix,
     offered,
+    seen_beside,
     wants_json,
     wants_one_answer,
 )
@@ -119,16 +118,15 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def client_tools(self) -> Sequence[str]:
         return client_tools(self._object)
 
-    @property
-    def client_tools_at_most(self) -> int:
-        return client_tools_at_most(self._object)
+    def client_tools_at_most(self, toolset: Toolset) -> int:
+        return len(self.client_tools) if (seen := seen_beside(self._object, toolset)) is None else seen
 
     @property
     def brings_servers(self) -> bool:
         return brings_servers(self._object)
 
     def offering(self, toolset: Toolset) -> Self:
-        if may_have_our_prefix(self._object):  # names are read only then: agents bring a hundred tools
+        if seen_beside(self._object, toolset) is None:  # names are read only then: agents bring a hundred tools
             refuse_our_prefix(self.client_tools)
         tools = offered(self._object, toolset)
         return self if tools is None else replace(self, _edits={**self._edits, "tools": tools}, offers=True)

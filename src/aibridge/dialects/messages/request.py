@@ -16,7 +16,7 @@ from aibridge.dialects.messages.errors import error_event
 from aibridge.dialects.messages.held import Place
 from aibridge.dialects.messages.recall import anchors, place_behind, with_hidden_turns
 from aibridge.dialects.messages.stream import MessagesReader
-from aibridge.dialects.messages.tools import names, offered, result_block, user_message
+from aibridge.dialects.messages.tools import names, offered, result_block, seen_beside, user_message
 from aibridge.dialects.messages.turns import MessagesTurns
 from aibridge.dialects.prompt import last_message, own_words
 from aibridge.dialects.reading import decoded, elements, mapping, referenced_ids, request_object, string_member, text
@@ -105,9 +105,8 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     def client_tools(self) -> Sequence[str]:
         return names(self._object.raw("tools"))
 
-    @property
-    def client_tools_at_most(self) -> int:
-        return len(self.client_tools)
+    def client_tools_at_most(self, toolset: Toolset) -> int:
+        return len(self.client_tools) if (seen := seen_beside(self._object.raw("tools"), toolset)) is None else seen
 
     @property
     def brings_servers(self) -> bool:
@@ -122,7 +121,8 @@ class MessagesRequest(msgspec.Struct, frozen=True):
         return anchors(self._object.raw("messages"))
 
     def offering(self, toolset: Toolset) -> Self:
-        refuse_our_prefix(self.client_tools)
+        if seen_beside(self._object.raw("tools"), toolset) is None:
+            refuse_our_prefix(self.client_tools)
         choice = decoded(self._object.raw("tool_choice"))
         if not toolset.tools or (choice is not None and mapping(choice).get("type") != "auto"):
             return self

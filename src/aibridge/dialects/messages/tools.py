@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from aibridge.dialects.calls import in_words, object_schema
+from aibridge.dialects.calls import in_words, is_ours, object_schema
 from aibridge.dialects.reading import decoded, elements, mapping, text
 from aibridge.tools import Image, Text, Tool, ToolResult, Toolset
 from aibridge.wire.json_array import with_first
@@ -49,6 +49,16 @@ def names(tools: bytes | None) -> tuple[str, ...]:
         return tuple(name for one in _ALL_NAMED.decode(tools) if (name := text(one.name)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # something odd is among them
         return tuple(name for raw in elements(tools) if (name := _name(raw)))
+
+
+def seen_beside(tools: bytes | None, toolset: Toolset) -> int | None:
+    """How many tools of the client's stand beside ours; None: one of them has our prefix."""
+    return 0 if tools is None else toolset.beside("messages", tools, _seen)
+
+
+def _seen(tools: bytes) -> int | None:
+    found = names(tools)
+    return None if any(map(is_ours, found)) else len(found)
 
 
 def result_block(call_id: str, result: ToolResult) -> bytes:

@@ -113,9 +113,8 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
     def client_tools(self) -> Sequence[str]:
         return ClientTools(self._object).names()
 
-    @property
-    def client_tools_at_most(self) -> int:
-        return client_tools_at_most(self._object)
+    def client_tools_at_most(self, toolset: Toolset) -> int:
+        return client_tools_at_most(self._object, toolset)
 
     @property
     def brings_servers(self) -> bool:
@@ -129,7 +128,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
         return tuple(found)
 
     def offering(self, toolset: Toolset) -> Self:
-        refuse_ours(self._object)
+        refuse_ours(self._object, toolset)
         if not toolset.tools or not self._takes_tools or not may_offer(self._object):
             return self
         return self._with({"tools": with_ours(self._object, toolset)}, offers=True)

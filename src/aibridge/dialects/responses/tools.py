@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from aibridge.dialects.calls import is_ours, may_name_ours, object_schema, refuse_our_prefix
-from aibridge.dialects.reading import decoded, mapping, string_member, text
+from aibridge.dialects.reading import decoded, elements, mapping, string_member, text
 from aibridge.errors import InvalidRequest
 from aibridge.tools import PREFIX, Tool, Toolset
 from aibridge.wire.json_array import JsonArray
@@ -22,7 +22,7 @@ _READ = ("type", "name", "tools")
 
 
 class _MaybeNamespace(msgspec.Struct):
-    tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    tools: msgspec.Raw = msgspec.Raw(b"")
 
 
 _ALL = msgspec.json.Decoder(list[_MaybeNamespace])
@@ -53,21 +53,32 @@ class ClientTools:
         return any(string_member(one, "type") == "mcp" for outer in self._tools for one in (outer, *_inner(outer)))
 
 
-def client_tools_at_most(found: JsonObject) -> int:
+def client_tools_at_most(found: JsonObject, toolset: Toolset) -> int:
     """Not less than `ClientTools.names` has. Raises: InvalidRequest, as that does."""
-    try:
-        outer = _ALL.decode(found.raw("tools") or b"[]")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        outer = None
-    if outer is not None and all(one.tools is msgspec.UNSET for one in outer):
-        return len(outer)
-    return len(ClientTools(found).names())
+    seen = _seen_beside(found, toolset)
+    return len(ClientTools(found).names()) if seen is None else seen
 
 
-def refuse_ours(found: JsonObject) -> None:
+def refuse_ours(found: JsonObject, toolset: Toolset) -> None:
     """Raises: InvalidRequest, when a tool of the client's has our prefix."""
-    if may_name_ours(found.raw("tools") or b""):
+    if _seen_beside(found, toolset) is None:
         refuse_our_prefix(ClientTools(found).bare_names())
+
+
+def _seen_beside(found: JsonObject, toolset: Toolset) -> int | None:
+    """How many tools of the client's stand beside ours, at most; None: one of them may have our prefix."""
+    tools = found.raw("tools")
+    return 0 if tools is None else toolset.beside("responses", tools, _seen)
+
+
+def _seen(tools: bytes) -> int | None:
+    if may_name_ours(tools):
+        return None
+    try:
+        return sum(1 + (len(elements(bytes(one.tools))) if one.tools else 0) for one in _ALL.decode(tools))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # something odd is among them
+        inner = (mapping(decoded(bytes(raw))).get("tools") for raw in elements(tools))
+        return sum(1 + (len(one) if isinstance(one, list) else 0) for one in inner)
 
 
 def may_offer(found: JsonObject) -> bool:
