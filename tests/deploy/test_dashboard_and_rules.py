@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from aibridge.metrics import Metrics
+from aibridge.server.reload_series import ReloadSeries
 from aibridge.server.store_series import StoreSeries
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,7 @@ def registered() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Type and labels of every metric that a server has, by the name that queries have."""
     metrics = Metrics()
     StoreSeries(metrics.registry, metrics.prefix)
+    ReloadSeries(metrics.registry, metrics.prefix)
     found = {}
     for collector in metrics.registry._collector_to_names:
         described: Any = collector
