@@ -97,7 +97,7 @@ def _is_local(host: str) -> bool:
 
 @asynccontextmanager
 async def opened_logins(
-    servers: Iterable[McpServer], secret: Secret, file: DatabaseFile, clock: Clock, address: str
+    servers: Iterable[McpServer], secret: Secret, file: DatabaseFile, clock: Clock, address: str, ca_bundle: str | None
 ) -> AsyncIterator[Logins | None]:
     """The logins at `servers`; None: nobody logs in at any of them."""
     wanted = {server.name: server for server in servers if server.auth == "oauth"}
@@ -109,7 +109,7 @@ async def opened_logins(
     cipher = Sealing(derived_key(secret, "encryption at rest"))
     with closing(SqliteLogins(file, cipher=cipher, clock=clock, ids=new_id)) as store:
         page, back = partial(login_page, address), f"{address}{CALLBACK}"
-        async with Logins(wanted, store, redirect_uri=back, page=page, clock=clock) as logins:
+        async with Logins(wanted, store, redirect_uri=back, page=page, clock=clock, ca_bundle=ca_bundle) as logins:
             yield logins
 
 

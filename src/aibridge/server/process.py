@@ -37,7 +37,7 @@ from aibridge.server.http.asgi import Application
 from aibridge.server.http.pressure import Pressure, shed_first
 from aibridge.server.http.serving import HttpServer, serve
 from aibridge.server.known_secrets import KnownSecrets
-from aibridge.server.live_toolbox import LiveToolbox
+from aibridge.server.live_toolbox import LiveToolbox, OpenLogins
 from aibridge.server.logs import log_to_stderr
 from aibridge.server.reloading import Reloading, ReloadStatus, Rereading, Standing
 from aibridge.server.sealing import Sealing
@@ -175,7 +175,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
         insight.tracing(configuration) as tracing,
         _opened_store(plan, clock, metrics) as store,
         LiveToolbox(
-            partial(opened_logins, secret=plan.secret, file=store.file, clock=clock, address=address),
+            _logins(plan, store, clock, address),
             pins=SqlitePins(store.file, clock),
             observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
             connecting=tracing or UNFOLLOWED,
@@ -221,6 +221,12 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
 def _way_out(configuration: Configuration) -> HttpUpstream:
     settings = configuration.settings.upstream
     return HttpUpstream(max_idle=settings.max_idle, idle_timeout=settings.idle_timeout)
+
+
+def _logins(plan: Plan, store: Store, clock: Clock, address: str) -> OpenLogins:
+    """Opens people's logins at the MCP servers that it is given."""
+    bundle = ca_bundle_of(plan.configuration)
+    return partial(opened_logins, secret=plan.secret, file=store.file, clock=clock, address=address, ca_bundle=bundle)
 
 
 def _opened_store(plan: Plan, clock: Clock, metrics: Metrics | None) -> AbstractAsyncContextManager[Store]:

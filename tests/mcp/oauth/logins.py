@@ -72,14 +72,18 @@ class House:
 
 
 @asynccontextmanager
-async def logins_in(folder: Path, server: McpServer, clock: Any = None) -> AsyncIterator[tuple[Logins, DatabaseFile]]:
+async def logins_in(
+    folder: Path, server: McpServer, clock: Any = None, *, ca_bundle: str | None = None
+) -> AsyncIterator[tuple[Logins, DatabaseFile]]:
     """Logins in a file of that folder; others may have the same file."""
     file = DatabaseFile.at(folder / "aibridge.db")
     bring_up_to_date(file)
     clock = clock or SystemClock()
     with closing(SqliteLogins(file, cipher=Sealing(b"k" * 32), clock=clock, ids=new_id)) as store:
         page = f"{PAGES}/{{}}/login".format
-        async with Logins({server.name: server}, store, redirect_uri=BACK, page=page, clock=clock) as logins:
+        async with Logins(
+            {server.name: server}, store, redirect_uri=BACK, page=page, clock=clock, ca_bundle=ca_bundle
+        ) as logins:
             yield logins, file
 
 

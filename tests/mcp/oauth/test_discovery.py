@@ -1,5 +1,6 @@
 """Where logins are made is found in every way that servers say it, and believed only where it fits what was configured."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from aibridge.mcp.oauth.fetching import Fetching
 from aibridge.mcp.oauth.values import LoginFailed
 from tests.fakes.clock import FakeClock
 from tests.mcp.oauth.logins import METADATA, House, house, logins_in, protected
+from tests.mcp.real_servers import at
+from tests.upstream.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -247,3 +250,25 @@ async def test_headers_of_the_server_go_to_it_and_to_nobody_else(tmp_path: Path)
     assert asked[0] == ("/mcp", "open-sesame")
     assert {gate for path, gate in asked[1:]} == {None}
     assert [request.headers.get("x-gate") for request in seen] == [None]
+
+
+async def test_who_is_asked_is_verified_by_the_authorities_that_were_named(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=authority.server("localhost")) as there:
+        url = f"https://localhost:{there.sockets[0].getsockname()[1]}/mcp"
+        server = at(url, auth="oauth")
+        async with (
+            logins_in(tmp_path, server, ca_bundle=str(authority.root())) as (ours, _),
+            logins_in(tmp_path, server) as (others, _),
+        ):
+            with pytest.raises(LoginFailed, match="nothing says where logins for wiki are made"):
+                await ours.begun(server, "alice", "session")
+            with pytest.raises(LoginFailed, match="localhost does not answer"):
+                await others.begun(server, "alice", "session")

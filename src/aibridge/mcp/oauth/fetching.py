@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
-from aibridge.egress import AddressRefused, CheckedTransport, trusted
+from aibridge.egress import AddressRefused, CheckedTransport, Trusted
 from aibridge.mcp.oauth.values import LoginFailed
 
 _TIMEOUT = 10.0  # seconds
@@ -60,9 +60,9 @@ def _host(url: str) -> str:
 
 
 @asynccontextmanager
-async def fetching(*, allow_private: bool) -> AsyncIterator[Fetching]:
+async def fetching(trust: Trusted, *, allow_private: bool) -> AsyncIterator[Fetching]:
     """For a few requests; each connects to the very address that was checked for it."""
-    transport = CheckedTransport(trusted(), allow_private=allow_private)
+    transport = CheckedTransport(trust, allow_private=allow_private)
     async with httpx2.AsyncClient(
         transport=transport, timeout=_TIMEOUT, trust_env=False, follow_redirects=False
     ) as http:

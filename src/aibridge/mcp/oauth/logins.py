@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from aibridge.egress import Trusted, trusted
 from aibridge.errors import RecordingFailed
 from aibridge.mcp.oauth import exchanges
 from aibridge.mcp.oauth.store import LoginStore
@@ -50,6 +51,7 @@ class Logins:
         redirect_uri: where browsers come back to.
         page: gives the address of our own page where a login at a server begins, by the server's name.
         random: gives as many random bytes as it is asked for.
+        ca_bundle: a file with the authorities (PEM) that servers are verified by; by default the machine's.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Logins:
         page: Callable[[str], str],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        ca_bundle: str | None = None,
     ) -> None:
         self.servers = {name: server for name, server in servers.items() if server.auth == "oauth"}
         self.page = page
@@ -68,6 +71,8 @@ class Logins:
         self._redirect_uri = redirect_uri
         self._clock = clock
         self._random = random
+        self._ca_bundle = ca_bundle
+        self._trusted: Trusted | None = None
         self._renewing: dict[tuple[str, str], asyncio.Task[Login]] = {}
         # Renewed while the disk took nothing: the token that the file still has, and what is in its place.
         self._unkept: dict[tuple[str, str], tuple[str, Login]] = {}
@@ -155,7 +160,7 @@ class Logins:
             raise LoginFailed("the answer comes from another authorization server (RFC 9207)")
         if not code:
             raise LoginFailed(f"the authorization server of {server.name} did not let you in")
-        login = await exchanges.login_for(server, attempt, code, self._clock.now())
+        login = await exchanges.login_for(server, attempt, code, self._clock.now(), await self._trust())
         async with self._store.alone(actor_id, server.name):  # nobody who renews the old one may put it back
             await self._keep(actor_id, server, login)
         _log.info("somebody logged in at an MCP server", extra={"server": server.name, "initiator_id": actor_id})
@@ -164,7 +169,7 @@ class Logins:
     async def _introduced(self, server: McpServer) -> tuple[AuthorizationServer, OAuthClient]:
         kept = await asyncio.to_thread(self._store.read, "client", self._redirect_uri, server.name)
         known = _decoded(kept, OAuthClient)
-        at, client = await exchanges.introduced(server, self._redirect_uri, known)
+        at, client = await exchanges.introduced(server, self._redirect_uri, known, await self._trust())
         if server.client_id is None and client != known:
             # Not for ever: authorization servers forget clients, and tell people's browsers only.
             latest = self._clock.now() + timedelta(days=_REGISTERED)
@@ -206,7 +211,7 @@ class Logins:
             ours = exchanges.configured(server, login.at)
             try:
                 current = login if ours is None else dataclasses.replace(login, client=ours)
-                login = await exchanges.renewed(server, current, self._clock.now())
+                login = await exchanges.renewed(server, current, self._clock.now(), await self._trust())
             except LoginGone:
                 await asyncio.to_thread(self._store.take, "login", actor_id, server.name)
                 told = {"server": server.name, "initiator_id": actor_id}
@@ -243,12 +248,18 @@ class Logins:
         if login is None:
             return False, False
         try:
-            return True, await exchanges.revoked(server, login)
+            return True, await exchanges.revoked(server, login, await self._trust())
         except LoginFailed:
             return True, False
 
     async def _keep(self, actor_id: str, server: McpServer, login: Login) -> None:
         await asyncio.to_thread(self._store.write, "login", actor_id, server.name, msgspec.json.encode(login))
+
+    async def _trust(self) -> Trusted:
+        """Made with the first login, and once."""
+        if self._trusted is None:
+            self._trusted = await asyncio.to_thread(trusted, self._ca_bundle)
+        return self._trusted
 
     def _word(self) -> str:
         """256 bits, as RFC 7636 section 4.1 wants a verifier to be written."""

@@ -139,7 +139,9 @@ def _file(configuration: Configuration) -> DatabaseFile:
 def logins_of(configuration: Configuration, servers: Sequence[McpServer]) -> AbstractAsyncContextManager[Logins | None]:
     """The logins of the configured database. Raises: Wrong, DatabaseUnusable."""
     file, address = _file(configuration), pages_address(configuration)
-    return opened_logins(servers, server_secret(configuration), file, SystemClock(), address)
+    return opened_logins(
+        servers, server_secret(configuration), file, SystemClock(), address, ca_bundle_of(configuration)
+    )
 
 
 def _named(servers: tuple[McpServer, ...], name: str) -> McpServer:
