@@ -72,7 +72,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="where the C programs are built",
     )
     p.add_argument("--keep", action="store_true", help="keep the gateways' folders (logs, databases)")
-    o = p.parse_args(arguments)
+    o = p.parse_intermixed_args(arguments)
     o.rounds = o.rounds or (1 if o.quick else 3)
     o.scenarios = o.scenarios.split(",") if o.scenarios else list(QUICK if o.quick else DEFAULT)
     o.memory = o.memory and not o.quick

@@ -28,6 +28,13 @@ def test_a_description_may_stand_behind_any_option(arguments: list[str]) -> None
     assert (options.quick, options.reconcile, options.gateways) == (True, True, [DESCRIPTION])
 
 
+def test_gateways_may_stand_on_both_sides_of_an_option_and_keep_their_order() -> None:
+    other = DESCRIPTION.with_name("aibridge-with-tools.json")
+    options = options_of([*HERE, str(DESCRIPTION), "--rounds", "2", str(other)])
+
+    assert (options.rounds, options.gateways) == (2, [DESCRIPTION, other])
+
+
 @pytest.mark.parametrize("arguments", [["--kill"], ["--count-command", "count {database}"]])
 def test_what_needs_the_ledger_compares_with_it(arguments: list[str]) -> None:
     assert options_of([*HERE, *arguments, str(DESCRIPTION)]).reconcile

@@ -120,6 +120,28 @@ async def test_two_calls_of_one_tool_in_one_turn_both_run_and_each_has_its_resul
 
 @every_dialect
 @both_modes
+async def test_a_client_that_has_tools_too_gets_its_call_and_the_model_both_results(
+    dialect: DialectName, stream: bool
+) -> None:
+    async with scene() as stage:
+        prompt = "Use wiki_read and the weather tool in parallel."
+        async with Conversation(stage.house.url, dialect, stream, prompt=prompt) as talk:
+            await talk.ask()
+            calls = list(talk.calls)
+            await talk.ask()
+
+    assert calls == ["weather"]
+    assert talk.calls == []
+    assert '"read simulated topic' in talk.text
+    assert '"sunny"' in talk.text
+    assert "bmcp_" not in str(talk.history)
+    assert {(used.tool, used.injected) for used in stage.calls} == {("read", True), ("weather", False)}
+    assert len(stage.calls) == 2
+    assert len(results_in(dialect, stage.bodies[1])) == 2
+
+
+@every_dialect
+@both_modes
 async def test_a_tool_that_fails_tells_the_model_why_and_the_answer_comes(dialect: DialectName, stream: bool) -> None:
     async def fails(_: dict[str, Any]) -> types.CallToolResult:
         return text("no such page", error=True)

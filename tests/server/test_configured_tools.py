@@ -133,7 +133,10 @@ async def test_the_commands_ask_the_servers_and_say_what_they_found(installation
     assert tools.out.splitlines()[1:] == ["bmcp_wiki_read\tread\t-", "-\twrite\tdenied by deny_tools"]
     assert good.out == "wiki is up (streamable_http, protocol 2026-07-28); tools offered: 1, left out: 1\n"
     assert (bad.status, bad.err) == (1, "aibridge: the MCP server dead is down: no connection\n")
-    assert (unknown.status, unknown.err) == (1, "aibridge: there is no MCP server nobody: there are wiki, dead\n")
+    assert (unknown.status, unknown.err) == (
+        1,
+        "aibridge: there is no MCP server nobody; the configuration has wiki, dead\n",
+    )
     assert changed.json()["changed"] == ["read"]
     assert accepted.json() == {"server": "wiki", "accepted": ["read"]}
     assert stranger.err == "aibridge: the MCP server dead is not for ada: it is for some\n"

@@ -148,7 +148,7 @@ def _named(servers: tuple[McpServer, ...], name: str) -> McpServer:
     for server in servers:
         if server.name == name:
             return server
-    known = f": there are {', '.join(server.name for server in servers)}" if servers else ""
+    known = f"; the configuration has {', '.join(server.name for server in servers)}" if servers else ""
     raise NotPossible(f"there is no MCP server {name}{known}")
 
 
