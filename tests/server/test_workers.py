@@ -146,6 +146,11 @@ async def test_workers_that_never_start_are_given_up_with_one_line() -> None:
     assert time.monotonic() - began < 10
 
 
+async def test_workers_are_not_given_up_while_what_keeps_them_from_starting_is_being_mended() -> None:
+    async with supervised(1, "mended") as program:
+        assert len(await program.workers(1)) == 1
+
+
 async def test_a_second_signal_ends_the_workers_now() -> None:
     async with supervised(2) as program:
         pids = await program.workers(2)

@@ -29,14 +29,25 @@ def failing(got: Inherited) -> list[str]:
 async def supervise(workers: int, mode: str) -> int:
     sockets = bind("127.0.0.1", 0)
     port: list[int] = [sockets[0].getsockname()[1]]
+    starts: list[int] = []
 
     def starting(got: Inherited) -> list[str]:
         if port:
             print(port.pop(), flush=True)  # noqa: T201  the test reads it
-        return failing(got) if mode == "fail" else command(got)
+        starts.append(got.worker)
+        fails = mode == "fail" or (mode == "mended" and len(starts) < 4)
+        return failing(got) if fails else command(got)
 
     try:
-        supervisor = Supervisor(starting, workers=workers, sockets=sockets, kill_after=0.5)
+        attempts = 1 if mode == "mended" else 5
+        supervisor = Supervisor(
+            starting,
+            workers=workers,
+            sockets=sockets,
+            attempts=attempts,
+            kill_after=0.5,
+            is_patient=lambda: mode == "mended",
+        )
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.reload)
         ending = await supervisor.run()
     except WorkersFailed as error:

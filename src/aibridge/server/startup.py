@@ -71,21 +71,28 @@ async def _supervised(
     plan: Plan,
     rereading: Rereading,
 ) -> None:
-    """Several workers, and where `scraped` has sockets, their metrics summed."""
+    """Several workers, and where `scraped` has sockets, their metrics summed.
+
+    A worker that dies while the files are not to be used cannot be replaced; that is no reason to end the others.
+    """
+    standing = Standing(ReloadStatus(SystemClock().now()))
+    supervised = partial(
+        Supervisor, workers=workers, sockets=sockets, is_patient=lambda: standing.status.fault is not None
+    )
     if not scraped:
-        await _following(Supervisor(partial(command, None), workers=workers, sockets=sockets), plan, rereading)
+        await _following(supervised(partial(command, None)), plan, rereading, standing)
         return
     from aibridge.server import metrics_files  # noqa: PLC0415  only when somebody asks for metrics
     from aibridge.server.metrics_page import serving_metrics  # noqa: PLC0415  as above
 
     with metrics_files.metrics_folder() as folder:
         ended = partial(metrics_files.worker_ended, folder)
-        supervisor = Supervisor(partial(command, folder), workers=workers, sockets=sockets, ended=ended)
+        supervisor = supervised(partial(command, folder), ended=ended)
         async with serving_metrics(scraped, partial(metrics_files.summed, folder)):
-            await _following(supervisor, plan, rereading)
+            await _following(supervisor, plan, rereading, standing)
 
 
-async def _following(supervisor: Supervisor, plan: Plan, rereading: Rereading) -> None:
+async def _following(supervisor: Supervisor, plan: Plan, rereading: Rereading, standing: Standing) -> None:
     """The supervisor looks at the files and says in the log what it finds; each worker then reads them itself."""
 
     async def check(configuration: Configuration) -> None:
@@ -95,7 +102,6 @@ async def _following(supervisor: Supervisor, plan: Plan, rereading: Rereading) -
         log_to_stderr(server.log, secrets, server.log_level)
 
     secrets, clock = KnownSecrets(plan.secrets), SystemClock()
-    standing = Standing(ReloadStatus(clock.now()))
     reloading = Reloading(
         plan.configuration, rereading, check, standing, clock, on_closed=supervisor.end, told=supervisor.reload
     )

@@ -50,10 +50,12 @@ class Supervisor:
         attempts: int = 5,
         kill_after: float = 3.0,
         ended: Callable[[int], None] = _nothing,
+        is_patient: Callable[[], bool] = lambda: False,
     ) -> None:
         """Gives up after `attempts` starts in a row, of any worker, that ended before the worker served.
 
         After a second signal workers should end at once; those that have not `kill_after` seconds later are killed.
+        While `is_patient` starts that fail do not count: what keeps a worker from starting is known, and being mended.
         `ended` is called with the number of each that has ended, before it is replaced.
         """
         self._command = command
@@ -62,6 +64,7 @@ class Supervisor:
         self._attempts = attempts
         self._kill_after = kill_after
         self._ended = ended
+        self._is_patient = is_patient
         self._failures = 0
         self._failed: str | None = None
         self._forced = False
@@ -104,7 +107,7 @@ class Supervisor:
             if self._ending.is_set():
                 return
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self._failures = 0 if worker.ready else self._failures + 1
+            self._failures = 0 if worker.ready or self._is_patient() else self._failures + 1
             if self._failures >= self._attempts:
                 self._failed = f"the workers do not start: {self._failures} in a row ended at once, the last with {how}"
                 self.end()
