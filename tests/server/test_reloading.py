@@ -226,3 +226,17 @@ async def test_mcp_servers_come_and_go(installation: Installation) -> None:
             shown.append([found["name"] for found in listed])
 
     assert shown == [["wiki"], []]
+
+
+async def test_the_first_server_where_people_log_in_brings_its_pages_along(installation: Installation) -> None:
+    file = installation.configure()
+    table = '[[mcp_servers]]\nname = "wiki"\nurl = "http://127.0.0.1:9/mcp"\nallow_private = true\nauth = "oauth"\n'
+    page = "/api/v2/aibridge/mcp/wiki/login"
+    async with installation.serving() as server, server.client() as client:
+        before = await client.get(page)
+        file.write_text(file.read_text() + table)
+        await reloaded(installation, server)
+        after = await client.get(page)
+
+    assert (before.status_code, after.status_code) == (404, 200)
+    assert "wiki" in after.text
