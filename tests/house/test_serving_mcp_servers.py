@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from openai import AsyncOpenAI
+from openai.types.responses import Response
 
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
 from tests.exchanges import DialectName
 from tests.fakes.turns import results_in
 from tests.house.conversation import Conversation
 from tests.mcp.real_servers import Wiki, serving
-from tests.server.installation import Installation
+from tests.server.installation import Installation, Running
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +93,37 @@ async def test_what_a_model_looked_up_before_a_restart_it_still_knows_after_it(
     assert third == second
     assert "read simulated topic" in str(second)
     assert "bmcp_" not in str(history)
+
+
+async def test_a_response_that_a_tool_ran_for_is_gone_on_with_by_its_id_after_a_restart_too(
+    installation: Installation,
+) -> None:
+    """The client knows the id of the first turn; what the provider must go on from is the last one."""
+
+    async def respond(server: Running, **asked: Any) -> Response:
+        async with AsyncOpenAI(base_url=f"{server.url}/openai/v1", api_key=key, max_retries=0) as openai:
+            response: Response = await openai.responses.create(model="gpt-4.1", **asked)
+            return response
+
+    async with serving(Wiki()) as url:
+        installation.configure(SERVER.format("wiki", url))
+        key = await installation.key()
+        async with installation.serving() as server:
+            first = await respond(server, input=LOOK_UP)
+            server.signal()
+            assert await server.ended() == 0
+        async with installation.serving() as server:
+            second = await respond(server, input="Thanks.", previous_response_id=first.id)
+            third = await respond(server, input="Good night.", previous_response_id=second.id)
+    turns = installation.provider.ledger
+    went_on_from = [msgspec.json.decode(turn.body).get("previous_response_id") for turn in turns]
+
+    assert "read simulated topic" in first.output_text
+    assert len(turns) == 4
+    assert first.id == turns[0].response_id
+    assert went_on_from[2:] == [turns[1].response_id, turns[2].response_id]
+    assert (second.id, third.id) == (turns[2].response_id, turns[3].response_id)
+    assert (second.previous_response_id, third.previous_response_id) == (first.id, second.id)
 
 
 async def test_servers_that_are_down_cost_neither_the_start_nor_a_request_anything(installation: Installation) -> None:
