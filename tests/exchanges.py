@@ -125,7 +125,7 @@ def _messages() -> Exchange:
         path="/v1/messages",
         upstream_path="/v1/messages",
         request={
-            "model": "claude-sonnet-4-5-20250929",
+            "model": "claude-sonnet-4-5",
             "max_tokens": 1000,
             "tools": [{"name": "weather", "input_schema": {"type": "object", "properties": {"city": {}}}}],
             "messages": [{"role": "user", "content": PROMPT}],
@@ -177,7 +177,7 @@ def _chat() -> Exchange:
         path="/v1/chat/completions",
         upstream_path="/chat/completions",
         request={
-            "model": "gpt-5-2025-08-07",
+            "model": "gpt-5",
             "stream_options": {"include_usage": True},
             "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
             "messages": [{"role": "user", "content": PROMPT}],
@@ -258,7 +258,7 @@ def _responses() -> Exchange:
         path="/v1/responses",
         upstream_path="/responses",
         request={
-            "model": "gpt-5-2025-08-07",
+            "model": "gpt-5",
             "tools": [{"type": "function", "name": "weather", "parameters": {"type": "object"}}],
             "input": PROMPT,
         },

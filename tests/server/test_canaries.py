@@ -162,6 +162,12 @@ async def test_no_secret_of_clouds_servers_of_tools_and_proxies_is_in_anything_t
     assert len(aws.asked) == 2
     assert any(head.startswith(b"POST http://provider.example:99") for head in proxy.heads)
     assert b"aibridge_mcp_calls_total{" in metrics.content
+    assert {span.name for span in collector.spans} >= {
+        "ServerProxyManager.Init",
+        "StreamableHTTPServerProxy.Init",
+        "StreamableHTTPServerProxy.Init.fetchTools",
+        "Intercept.ProcessRequest.ToolCall",
+    }
     written = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}  # noqa: ASYNC240  nothing else runs here
     assert any("dumps/claude-on-aws" in path for path in written)
     places = {
