@@ -50,7 +50,7 @@ async def counted(*, keeps_tools: bool = True, max_turns: int = 25) -> Metrics:
 async def test_what_ran_is_counted_by_server_and_name_also_where_it_failed() -> None:
     metrics = await counted()
 
-    of = {"provider": "anthropic", "model": "claude-sonnet-4-5", "server": "wiki"}
+    of = {"provider": "anthropic", "model": MESSAGES.request["model"], "server": "wiki"}
     name = "injected_tool_invocations_total"
     assert total(metrics.registry, name, **of, name="search") == 2
     assert total(metrics.registry, name, **of, name="read") == 1
