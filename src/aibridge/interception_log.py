@@ -156,6 +156,7 @@ class InterceptionLog:
         error_type: str | None = None,
         error_message: str | None = None,
         credential_hint: str | None = None,
+        served_by: str | None = None,
     ) -> None:
         """Returns when the end, and with it everything before, is durable. A second call waits for the first one's.
 
@@ -174,6 +175,7 @@ class InterceptionLog:
                 error_message=message,
                 time_to_first_byte=self.first_byte,
                 credential_hint=credential_hint,
+                served_by=served_by,
             )
             self._ending = asyncio.get_running_loop().create_task(self._recorder.record_interception_ended(record))
             self._ending.add_done_callback(self._over)
@@ -215,6 +217,7 @@ class InterceptionLog:
                 "cause": None if record.error_type is None else kind_of(record.error_type),
                 "why": self.why,
                 "first_byte": record.time_to_first_byte,
+                "served_by": record.served_by,
                 "seconds": round(self._clock.monotonic() - self._started, 6),
             }
             event = "interception ended" if level == logging.DEBUG else "interception failed"

@@ -31,6 +31,7 @@ from aibridge.errors import (
     UpstreamReset,
 )
 from aibridge.failures import Failure
+from aibridge.fallback import Fallback, fallback_of
 from aibridge.inner_loop import InnerLoop, Ways, prepared
 from aibridge.interception_log import Fail, InterceptionLog
 from aibridge.keep_alive import KeepAlive
@@ -108,6 +109,7 @@ class Interception:
         self._headers: Sequence[Header] = ((_INTERCEPTION_ID, self.id.encode()),)
         self._reply: Reply | None = None
         self._streaming_reply = False
+        self._fallback: Fallback | None = None
         self._loop: InnerLoop | None = None  # where tools of ours are offered
         self._alive: KeepAlive | None = None
 
@@ -175,6 +177,9 @@ class Interception:
         check_rules(self._request, self._model, actor, ports.models)
         if self._asking.credential.kind == "centralized":
             await check_owner(self._provider.name, self._request.references, actor, ports.conversations)
+        if self._asked.route.fallback is not None:
+            asked, request = self._asked, self._request
+            self._fallback = fallback_of(self._asking, asked, request, self._model, ports.models, ports.observer)
         if ports.offering is not None and ports.offering.concerns(actor.id):
             ways = Ways(self._keep, self._writer, self._interruption)
             made = await prepared(ports.offering, self._asked, self._request, self.id, ports.clock, ways)
@@ -189,7 +194,7 @@ class Interception:
 
     async def _turn(self, request: Request) -> Request | None:
         """One turn, and what follows from it. The next request; None: the client has its answer."""
-        opening = self._asking.turn(request.body())
+        opening = self._asking.turn(request.body()) if self._fallback is None else self._fallback.turn(request)
         self._log.observation.asked()
         async with opening as response:
             self._log.observation.answered(response.status)
@@ -304,7 +309,8 @@ class Interception:
         await self._log.keep(facts, self._reply.response_id if self._reply is not None else None, last=last)
         for fact in facts:
             if isinstance(fact, StoredIds) and self._asking.credential.kind == "centralized":
-                await self._ports.conversations.own(self._provider.name, fact.ids, self._asked.identity.actor.id)
+                served_by = self._asking.served_by or self._provider.name
+                await self._ports.conversations.own(served_by, fact.ids, self._asked.identity.actor.id)
         self._interruption.release(armed)
 
     async def _end(
@@ -318,6 +324,7 @@ class Interception:
                 error_type=error_type,
                 error_message=message,
                 credential_hint=self._asking.credential.hint,
+                served_by=self._asking.served_by,
             )
         except RecordingFailed:
             return False

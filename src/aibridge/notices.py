@@ -64,4 +64,12 @@ class Retried:
     reason: str
 
 
-Notice = CircuitChanged | CircuitRefused | KeyChanged | FailedOver | PoolExhausted | Retried
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FellBack:
+    """A request goes out to another provider, since its own could not be asked, or failed."""
+
+    provider_name: str
+    to: str
+
+
+Notice = CircuitChanged | CircuitRefused | KeyChanged | FailedOver | PoolExhausted | Retried | FellBack

@@ -59,6 +59,7 @@ class InterceptionRecordEnded(msgspec.Struct, frozen=True, kw_only=True, gc=Fals
     error_message: str | None = None  # at most 1 KiB, secrets scrubbed
     time_to_first_byte: float | None = None  # seconds from the start to the first body byte from upstream
     credential_hint: str | None = None  # of the key that served
+    served_by: str | None = None  # the fallback that did; None: the provider of the start
 
 
 class TokenUsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

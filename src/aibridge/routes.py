@@ -44,12 +44,16 @@ _MAYBE_SECRET = re.compile(rb"[^/]{32,}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. `upstream_url_path` is below the provider's base URL; `params` is what a `*` stood for."""
+    """Where a request goes. `upstream_url_path` is below the provider's base URL; `params` is what a `*` stood for.
+
+    `fallback` is the same route of the provider that is asked in this one's place, where there is one.
+    """
 
     provider: Provider
     rule: RouteRule
     upstream_url_path: str
     params: tuple[str, ...] = ()
+    fallback: Route | None = None
 
     @property
     def template(self) -> str:
@@ -85,7 +89,7 @@ class NoRoute(Refused):
 class RouteTable:
     """All routes of all providers, under each prefix. Made once; `find` is two dict look-ups for a bridged route.
 
-    Raises: ValueError for two providers of one name, and for a prefix that is no plain path.
+    Raises: ValueError for two providers of one name, a fallback that cannot be, and a prefix that is no plain path.
     """
 
     __slots__ = ("_exact", "_named", "_probed", "_reach")
@@ -101,11 +105,13 @@ class RouteTable:
             if not _PREFIX.fullmatch(prefix):
                 raise ValueError(f"prefix {prefix!r}: a path such as /api/v2/aibridge, without a slash at its end")
             self._probed.add(prefix.encode("ascii"))
+        providers = tuple(providers)
+        by_name = {provider.name: provider for provider in providers}
         for provider in providers:
             if provider.name in names:
                 raise ValueError(f"provider name {provider.name!r}: given twice")
             names.add(provider.name)
-            rows = _Rows(provider)
+            rows = _Rows(provider, provider.fallback_among(by_name))
             for prefix in prefixes:
                 self._add(f"{prefix}/{provider.name}", rows)
         self._reach = sorted({name.count(b"/") for name in self._named}, reverse=True)
@@ -166,10 +172,11 @@ class _Rows:
 
     __slots__ = ("_below", "_reach", "_taken", "exact", "provider")
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, fallback: Provider | None = None) -> None:
         self.provider = provider
         exact = [rule for rule in provider.rules if not rule.open_ended]
-        self.exact = {rule.path.encode("ascii"): Route(provider, rule, rule.upstream_path) for rule in exact}
+        others = {} if fallback is None else _Rows(fallback).exact
+        self.exact = {path: _with(route, others.get(path)) for path, route in _routes(provider, exact)}
         self._below = {rule.path[:-2].encode("ascii"): rule for rule in provider.rules if rule.open_ended}
         self._reach = sorted({head.count(b"/") for head in self._below}, reverse=True)
         # Below /v1/responses the words `compact` and `input_tokens` are operations. In any case of letters: a server
@@ -199,6 +206,18 @@ class _Rows:
         return Route(
             self.provider, rule, f"{rule.upstream_path[:-1]}{'/'.join(params)}{slash if params else ''}", params
         )
+
+
+def _routes(provider: Provider, rules: Iterable[RouteRule]) -> Iterator[tuple[bytes, Route]]:
+    for rule in rules:
+        yield rule.path.encode("ascii"), Route(provider, rule, rule.upstream_path)
+
+
+def _with(route: Route, fallback: Route | None) -> Route:
+    """What is passed through, or has another form at the other provider, stays with its own."""
+    if fallback is None or not route.bridged or fallback.rule.dialect is not route.rule.dialect:
+        return route
+    return replace(route, fallback=fallback)
 
 
 def upstream_url(route: Route, query: bytes) -> str:

@@ -5,7 +5,7 @@ The rule: nothing of an answer has gone to the client while a turn is still bein
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aibridge.asking.attempts import Attempts
+from aibridge.asking.otherwise import Otherwise
 from aibridge.asking.states import ProviderStates
 from aibridge.dialects.base import Turn
 from aibridge.errors import Header
@@ -21,7 +22,7 @@ from aibridge.providers.credential import Credential
 from aibridge.providers.headers import upstream_headers
 from aibridge.routes import Route, upstream_url
 
-__all__ = ["Asking", "ProviderStates", "Question"]
+__all__ = ["Asking", "Elsewhere", "ProviderStates", "Question"]
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +43,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return f"Question({self.method} {self.route.template})"
 
 
+class Elsewhere(msgspec.Struct, frozen=True):
+    """Where else a question may be asked: the same route of another provider, with the gateway's own credential."""
+
+    route: Route
+    model: str
+    credential: Credential
+
+
 class Asking:
     """The turns of one request. Where there is one key, no retry and no breaker, it goes straight out."""
 
-    __slots__ = ("_attempts", "_credential", "_question", "_state", "_upstream")
+    __slots__ = ("_attempts", "_credential", "_question", "_state", "_states", "_upstream", "served_by")
 
     def __init__(
         self, upstream: Upstream, question: Question, credential: Credential, states: ProviderStates | None = None
@@ -53,8 +62,11 @@ class Asking:
         self._upstream = upstream
         self._question = question
         self._credential = credential
+        self._states = states
         self._state = states.of(question.route.provider.name) if states is not None else None
         self._attempts: Attempts | None = None
+        self.served_by: str | None = None
+        """The name of the provider that is asked in the place of the question's own, from then on."""
 
     @property
     def credential(self) -> Credential:
@@ -79,10 +91,23 @@ class Asking:
         )
         return self._attempts
 
+    def turn_or_otherwise(self, body: bytes, otherwise: Callable[[], bytes], elsewhere: Elsewhere) -> OpenUpstream:
+        """The same; where that fails, the other provider is asked with what `otherwise` gives, for all further turns."""
+        return Otherwise(self.turn(body), lambda: self._at(elsewhere).turn(otherwise()))
+
     def failed(self, turn: Turn) -> None:
         """The provider said in the answer to the last turn that it failed."""
         if self._attempts is not None:
             self._attempts.failed_in_reply(turn)
+
+    def _at(self, elsewhere: Elsewhere) -> Asking:
+        route, name = elsewhere.route, elsewhere.route.provider.name
+        purpose = replace(self._question.purpose, provider=name, model=elsewhere.model)
+        self._question = replace(self._question, route=route, purpose=purpose)
+        self._credential, self._attempts = elsewhere.credential, None
+        self._state = self._states.of(name) if self._states is not None else None
+        self.served_by = name
+        return self
 
     def _sent(self, body: bytes, credential: Credential, attempt: int) -> OpenUpstream:
         question = self._question

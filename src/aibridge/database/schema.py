@@ -107,6 +107,7 @@ interceptions = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Column("time_to_first_byte", Float),
+    Column("served_by", Text),
     Column("thread_parent_id", Text),
     Column("thread_root_id", Text),
     Column("session_id", Text, nullable=False),

@@ -11,6 +11,7 @@ from aibridge.notices import (
     CircuitChanged,
     CircuitRefused,
     FailedOver,
+    FellBack,
     KeyChanged,
     Notice,
     PoolExhausted,
@@ -55,6 +56,7 @@ class Noticed:
         self._retries = counter(
             "upstream_retries_total", "Requests that went out again after a wait.", "provider", "reason"
         )
+        self._fallbacks = counter("provider_fallbacks_total", "Requests that went on to another one.", "provider", "to")
 
     def note(self, notice: Notice) -> None:
         match notice:
@@ -73,5 +75,7 @@ class Noticed:
                 self._exhaustions.labels(notice.provider_name, notice.reason).inc()
             case Retried():
                 self._retries.labels(notice.provider_name, notice.reason).inc()
+            case FellBack():
+                self._fallbacks.labels(notice.provider_name, notice.to).inc()
             case _:
                 assert_never(notice)

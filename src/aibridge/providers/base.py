@@ -114,6 +114,8 @@ class Provider:
     link: Link | None = None  # how it is reached; None: straight, trusting the system's authorities
     aliases: Mapping[str, str] = field(default_factory=dict)
     """What clients ask for, a name or a pattern with `*`, and what the provider is asked in its place."""
+    fallback: str | None = None
+    """The name of the provider that is asked, once, where this one could not be, or failed, before its first byte."""
     _models: ModelMap | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -148,6 +150,42 @@ class Provider:
     def key(self) -> Secret | None:
         """The central key, or the first of them."""
         return self.keys[0] if self.keys else None
+
+    @property
+    def central(self) -> bool:
+        """It is asked in the gateway's own name, where a caller brings no credential."""
+        return bool(self.keys) or self.platform is not None
+
+    def fallback_among(self, providers: Mapping[str, Provider]) -> Provider | None:
+        """The provider that is asked in this one's place; None where there is none, or one of both is switched off.
+
+        A request is made for one provider and sent to the other as it is, but for the model's name: what differs beside
+        that must not matter to it. Raises: ValueError, for one that cannot be.
+        """
+        if self.fallback is None:
+            return None
+        if self.fallback == self.name:
+            raise self._wrong_fallback("must be another provider")
+        other = providers.get(self.fallback)
+        if other is None:
+            raise self._wrong_fallback("there is no provider of this name")
+        if other.type != self.type:
+            raise self._wrong_fallback(f"must be of type {self.type}, nothing is translated")
+        if other.fallback is not None:
+            raise self._wrong_fallback("must have no fallback of its own")
+        for setting in ("upstream_user", "offer_tools", "ask_usage"):
+            if getattr(other, setting) != getattr(self, setting):
+                raise self._wrong_fallback(f"must have the same {setting}")
+        if other.attributed and not self.attributed and self.upstream_user != "off":
+            raise self._wrong_fallback("takes the name of who asks, which this provider's requests do not hold")
+        if not (self.enabled and other.enabled):
+            return None
+        if not (self.central and other.central):
+            raise self._wrong_fallback("both must have keys, callers' own credentials are sent to no other provider")
+        return other
+
+    def _wrong_fallback(self, why: str) -> ValueError:
+        return ValueError(f"fallback {self.fallback!r} of provider {self.name!r}: {why}")
 
     @property
     def plain(self) -> bool:
@@ -191,6 +229,7 @@ class Settings(TypedDict, total=False):
     stall_timeout: float
     link: Link | None
     aliases: Mapping[str, str]
+    fallback: str | None
 
 
 def as_secrets(key: str | Secret | None, keys: Sequence[str | Secret]) -> tuple[Secret, ...]:

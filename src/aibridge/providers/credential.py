@@ -56,11 +56,17 @@ def choose_credential(provider: Provider, headers: Sequence[Header]) -> Credenti
         if not provider.allow_byok:
             raise Refused(Problem(403, f"provider {provider.name} does not take credentials of your own"))
         return own
+    central = gateways_credential(provider)
+    if central is None:
+        raise Refused(Problem(401, _missing(provider), headers=_UNAUTHORIZED))
+    return central
+
+
+def gateways_credential(provider: Provider) -> Credential | None:
+    """What the provider is asked with where callers bring nothing of their own; None where they must."""
     if provider.platform is not None:
         return Credential("centralized", provider.platform.credentials.hint, None)
-    if provider.key is None:
-        raise Refused(Problem(401, _missing(provider), headers=_UNAUTHORIZED))
-    return central_credential(provider, provider.key)
+    return None if provider.key is None else central_credential(provider, provider.key)
 
 
 def central_credential(provider: Provider, key: Secret) -> Credential:

@@ -45,9 +45,9 @@ ENDED = Statement(
         UPDATE aibridge_interceptions
         SET ended_at = e.column2, state = e.column3, http_status = e.column4, error_type = e.column5,
             error_message = e.column6, time_to_first_byte = e.column7,
-            credential_hint = coalesce(e.column8, credential_hint)
+            credential_hint = coalesce(e.column8, credential_hint), served_by = e.column9
         FROM (VALUES""",
-    columns=8,
+    columns=9,
     after="""
         ) AS e
         WHERE aibridge_interceptions.id = e.column1
@@ -123,6 +123,7 @@ def ended(record: InterceptionRecordEnded) -> Row:
         None if record.error_message is None else cut(clean(record.error_message), _MESSAGE_LIMIT),
         record.time_to_first_byte,
         name(record.credential_hint),
+        record.served_by,
     )
 
 

@@ -29,12 +29,20 @@ _TAKEN_OVER = (
     "first_byte_timeout",
     "blocking_first_byte_timeout",
     "stall_timeout",
+    "fallback",
 )
 
 
 def configured_providers(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> list[Provider]:
     """Raises: Wrong."""
-    return [_provider(configuration, index, environ) for index in range(len(configuration.settings.providers))]
+    providers = [_provider(configuration, index, environ) for index in range(len(configuration.settings.providers))]
+    by_name = {provider.name: provider for provider in providers}
+    for index, provider in enumerate(providers):
+        try:
+            provider.fallback_among(by_name)
+        except ValueError as error:
+            raise Wrong(f"{configuration.place(('providers', index, 'fallback'))}: {error}") from None
+    return providers
 
 
 def _provider(configuration: Configuration, index: int, environ: Mapping[str, str]) -> Provider:

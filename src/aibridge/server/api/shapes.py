@@ -91,6 +91,7 @@ class Interception(msgspec.Struct, frozen=True):
     time_to_first_byte: float | None
     credential_kind: str
     credential_hint: str
+    served_by: str | None
     upstream_user: str | None
     user_agent: str | None
     client_session_id: str | None

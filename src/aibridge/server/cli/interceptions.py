@@ -116,6 +116,7 @@ def _lines(found: Interception) -> list[str]:
         "error": found.error_message,
         "status": found.http_status,
         "provider": f"{found.provider_name} ({found.provider})",
+        "served by": found.served_by,
         "route": f"{found.route}, {'streaming' if found.streaming else 'blocking'}",
         "model": found.model,
         "client": found.client,

@@ -136,6 +136,7 @@ class ProviderTable(Table):
     client_key: str | None = None
     max_connections: int = Field(default=0, ge=0)
     models: dict[str, str] = {}
+    fallback: str | None = None
     bedrock: Bedrock | None = None
     azure: Azure | None = None
     vertex: Vertex | None = None
