@@ -176,7 +176,9 @@ class _Rows:
         self.provider = provider
         exact = [rule for rule in provider.rules if not rule.open_ended]
         others = {} if fallback is None else _Rows(fallback).exact
-        self.exact = {path: _with(route, others.get(path)) for path, route in _routes(provider, exact)}
+        self.exact: dict[bytes, Route] = {
+            path: _with(route, others.get(path)) for path, route in _routes(provider, exact)
+        }
         self._below = {rule.path[:-2].encode("ascii"): rule for rule in provider.rules if rule.open_ended}
         self._reach = sorted({head.count(b"/") for head in self._below}, reverse=True)
         # Below /v1/responses the words `compact` and `input_tokens` are operations. In any case of letters: a server

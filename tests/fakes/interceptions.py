@@ -13,6 +13,7 @@ from aibridge.credentials import Scrubber
 from aibridge.dialects.turns import Hidden
 from aibridge.errors import Header, RecordingFailed
 from aibridge.interceptor import Interception, Ports
+from aibridge.model_names import ModelRules
 from aibridge.offers import Offering
 from aibridge.ports import HeldFor, Identity, Toolbox
 from aibridge.providers.base import Provider
@@ -67,6 +68,8 @@ class Stage:
     recording_deadline: float = 5.0
     toolbox: Toolbox | None = None
     tools: ToolSettings = field(default_factory=ToolSettings)
+    other: Provider | None = None  # beside the one that is asked: its fallback
+    models: ModelRules | None = None
 
     def __post_init__(self) -> None:
         self.upstream = ScriptedUpstream(self.journal)
@@ -79,9 +82,13 @@ class Stage:
         self.pauses: list[float] = []
         self.states = ProviderStates()
         around = Surroundings(clock=self.clock, observer=self.observer, randomness=lambda: 0.0, pause=self._pause)
-        self.states.adopt([self.provider], around)
+        self.states.adopt(self.providers, around)
         self.interruption = Interruption()
         self.writer = ReplyWriter(self.client.send)
+
+    @property
+    def providers(self) -> list[Provider]:
+        return [self.provider] if self.other is None else [self.provider, self.other]
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -111,7 +118,7 @@ class Stage:
         actor: Actor = ADA,
     ) -> Interception:
         path = f"/{self.provider.name}{self.exchange.path}".encode()
-        route = RouteTable([self.provider], prefixes=[""]).find("POST", path)
+        route = RouteTable(self.providers, prefixes=[""]).find("POST", path)
         assert route is not None
         assert route.rule.dialect is not None
         ports = Ports(
@@ -123,6 +130,8 @@ class Stage:
             scrubber=Scrubber([KEY]),
             attribution_key=b"k" * 32,
             states=self.states,
+            models=self.models,
+            observer=self.observer,
             offering=Offering(self.toolbox, self.tools, self.conversations),
             fail=self.fail,
             recording_deadline=self.recording_deadline,

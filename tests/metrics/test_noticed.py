@@ -7,6 +7,7 @@ from aibridge.notices import (
     CircuitChanged,
     CircuitRefused,
     FailedOver,
+    FellBack,
     KeyChanged,
     PoolExhausted,
     Retried,
@@ -43,12 +44,14 @@ def test_keys_failovers_exhaustions_and_retries_are_shown() -> None:
     metrics.noticed(FailedOver(provider_name="openai", reason="rate_limited"))
     metrics.noticed(PoolExhausted(provider_name="openai", reason="refused"))
     metrics.noticed(Retried(provider_name="openai", reason="503"))
+    metrics.noticed(FellBack(provider_name="openai", to="spare"))
 
     assert shown == [0.5, 0, 1]
     of = metrics.registry
     assert value(of, "key_pool_failovers_total", provider="openai", reason="rate_limited") == 1
     assert value(of, "key_pool_exhaustions_total", provider="openai", reason="refused") == 1
     assert value(of, "upstream_retries_total", provider="openai", reason="503") == 1
+    assert value(of, "provider_fallbacks_total", provider="openai", to="spare") == 1
 
 
 def test_models_that_clients_invent_share_a_series() -> None:

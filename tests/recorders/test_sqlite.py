@@ -90,7 +90,7 @@ def only_row(at_work: Recording, table: str) -> dict[str, object]:
 
 async def test_every_field_of_an_interception_is_kept(tmp_path: Path) -> None:
     start = replace(interception("i1", session="s1", carries="toolu_0"), agent_id="agent", parent_agent_id="parent")
-    end = replace(ended("i1"), error_type="e", error_message="m", credential_hint="sk-b...wxyz")
+    end = replace(ended("i1"), error_type="e", error_message="m", credential_hint="sk-b...wxyz", served_by="spare")
     async with recording(tmp_path) as at_work:
         await at_work.recorder.record_interception(start)
         await at_work.recorder.record_interception_ended(end)
@@ -122,6 +122,7 @@ async def test_every_field_of_an_interception_is_kept(tmp_path: Path) -> None:
             "error_type": "e",
             "error_message": "m",
             "time_to_first_byte": 0.25,
+            "served_by": "spare",
             "thread_parent_id": None,
             "thread_root_id": None,
             "session_id": "s1",

@@ -77,3 +77,54 @@ def test_what_cannot_be_stops_the_start_without_showing_a_key(tmp_path: Path, te
         configured(tmp_path, f'[[providers]]\ntype = "openai"\n{text}\n', {"A": "sk-of-a"})
 
     assert "sk-" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ('fallback = "nobody"', "", "there is no provider of this name"),
+        ('fallback = "openai"', "", "must be another provider"),
+        ('fallback = "spare"', 'fallback = "openai"', "must have no fallback of its own"),
+        ('fallback = "spare"\noffer_tools = false', "", "must have the same offer_tools"),
+        ('fallback = "spare"', "keys = []", "both must have keys"),
+        ('fallback = "other"', "", "must be of type openai"),
+    ],
+)
+def test_a_fallback_that_cannot_be_stops_the_start_with_its_place(
+    tmp_path: Path, first: str, second: str, why: str
+) -> None:
+    keys = "" if "keys" in second else 'keys = ["sk-second"]'
+    text = f"""
+        [[providers]]
+        type = "openai"
+        keys = ["sk-first"]
+        {first}
+        [[providers]]
+        type = "openai"
+        name = "spare"
+        {keys}
+        {second}
+        [[providers]]
+        type = "anthropic"
+        name = "other"
+        keys = ["sk-third"]
+    """
+    with pytest.raises(Wrong, match=rf"providers\[0\]\.fallback.*{why}"):
+        configured(tmp_path, text)
+
+
+def test_a_fallback_is_the_provider_of_that_name(tmp_path: Path) -> None:
+    text = """
+        [[providers]]
+        type = "openai"
+        keys = ["sk-first"]
+        fallback = "spare"
+        [[providers]]
+        type = "openai"
+        name = "spare"
+        keys = ["sk-second"]
+    """
+    first, spare = configured(tmp_path, text)
+
+    assert first.fallback_among({"spare": spare}) is spare
+    assert spare.fallback_among({first.name: first}) is None

@@ -102,7 +102,7 @@ class Asking:
 
     def _at(self, elsewhere: Elsewhere) -> Asking:
         route, name = elsewhere.route, elsewhere.route.provider.name
-        purpose = replace(self._question.purpose, provider=name, model=elsewhere.model)
+        purpose = replace(self._question.purpose, provider_name=name, model=elsewhere.model)
         self._question = replace(self._question, route=route, purpose=purpose)
         self._credential, self._attempts = elsewhere.credential, None
         self._state = self._states.of(name) if self._states is not None else None
