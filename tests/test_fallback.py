@@ -103,6 +103,7 @@ async def test_another_provider_answers_what_the_first_one_cannot(exchange: Exch
     last = scene.upstream.requests[-1]
     assert last.url == f"http://spare.test{exchange.upstream_path}"
     assert last.body == scene.upstream.requests[0].body or how == "an open circuit"
+    assert last.purpose is not None
     assert last.purpose.provider_name == "spare"
     sent = [value for name, value in last.headers if name in (b"x-api-key", b"authorization")]
     assert [value.removeprefix(b"Bearer ") for value in sent] == [SPARE_KEY.encode()]
@@ -304,7 +305,7 @@ async def test_the_model_is_what_the_others_aliases_make_of_the_clients_name(exc
 
     first, second = scene.upstream.requests
     assert [json.loads(request.body)["model"] for request in (first, second)] == ["here", "there"]
-    assert [request.purpose.model for request in (first, second)] == ["here", "there"]
+    assert [request.purpose and request.purpose.model for request in (first, second)] == ["here", "there"]
     assert json.loads(first.body) == {**json.loads(second.body), "model": "here"}
 
 

@@ -21,7 +21,7 @@ type = "anthropic"
 name = "spare"
 base_url = "{url}/"
 keys = ["env:SPARE_KEY"]
-models = {{ "claude-sonnet-4-5" = "claude-haiku-4-5" }}
+models = {{ "claude-opus-4-6" = "claude-haiku-4-5" }}
 """
 
 
@@ -44,7 +44,7 @@ async def test_an_overloaded_providers_requests_are_answered_by_the_one_in_reser
             client = anthropic.AsyncAnthropic(base_url=f"{server.url}/anthropic", auth_token=key, max_retries=0)
             async with client:
                 said = [{"role": "user", "content": "Name a river. simulate 3 words"}]
-                asked = {"model": "claude-sonnet-4-5", "max_tokens": 500, "messages": said}
+                asked = {"model": "claude-opus-4-6", "max_tokens": 500, "messages": said}
                 whole = await client.messages.create(**asked)  # type: ignore[call-overload]  # a dict says no types
                 async with client.messages.stream(**asked) as stream:  # type: ignore[arg-type]  # as above
                     streamed = "".join([text async for text in stream.text_stream])
@@ -57,6 +57,6 @@ async def test_an_overloaded_providers_requests_are_answered_by_the_one_in_reser
     assert [(found["provider_name"], found["served_by"], found["state"]) for found in listed] == [
         ("anthropic", "spare", "completed")
     ] * 2
-    assert {found["model"] for found in listed} == {"claude-sonnet-4-5"}
+    assert {found["model"] for found in listed} == {"claude-opus-4-6"}
     assert {found["credential_hint"] for found in listed} == {"spar...tion"}
     assert any(line.split() == ["served", "by", "spare"] for line in shown.splitlines())
