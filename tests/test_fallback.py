@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -344,6 +345,12 @@ def test_one_that_cannot_be_is_refused(why: str, own: dict[str, Any], other: dic
 def test_one_of_another_type_is_refused() -> None:
     with pytest.raises(ValueError, match="must be of type anthropic"):
         RouteTable([providers.anthropic(key=KEY, fallback="spare"), spare(CHAT)])
+
+
+def test_a_provider_that_hides_who_asks_is_not_replaced_by_one_that_would_be_told_it_by_the_client() -> None:
+    first, other = providers.anthropic(key=KEY, fallback="spare"), spare(MESSAGES)
+    with pytest.raises(ValueError, match="takes the name of who asks"):
+        replace(first, attributed=False).fallback_among({"spare": other})
 
 
 def test_only_bridged_routes_have_one_and_only_while_both_are_on() -> None:

@@ -7,8 +7,19 @@ from pathlib import Path
 import anthropic
 import pytest
 
+from aibridge import MemoryRecorder, RequestBridge, providers
+from aibridge.aws import AwsCredentials
+from aibridge.credentials import Secret
+from aibridge.providers.bedrock import bedrock
 from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
 from aibridge.server.demo.simulator.exchange import Incoming
+from aibridge.server.http.serving import HttpServer, running
+from aibridge.server.http.sockets import bind
+from tests.exchanges import MESSAGES
+from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, fake_aws
+from tests.fakes.bedrock import EVENT_STREAM, chunks
+from tests.fakes.cloud_http import Answer
+from tests.house.in_process import ADA, Keyring
 from tests.server.installation import CENTRAL_KEY, Installation
 
 pytestmark = pytest.mark.anyio
@@ -60,3 +71,36 @@ async def test_an_overloaded_providers_requests_are_answered_by_the_one_in_reser
     assert {found["model"] for found in listed} == {"claude-opus-4-6"}
     assert {found["credential_hint"] for found in listed} == {"spar...tion"}
     assert any(line.split() == ["served", "by", "spare"] for line in shown.splitlines())
+
+
+async def test_claude_on_a_platform_can_be_the_one_in_reserve() -> None:
+    async with fake_aws() as aws:
+        credentials = AwsCredentials(region=REGION, access_key=ACCESS_KEY, secret_key=Secret(SECRET_KEY))
+        first = providers.anthropic(base_url=aws.url, key="sk-first-0123456789", fallback="bedrock")
+        other = bedrock(
+            credentials=credentials, region=REGION, base_url=aws.url, models={"claude-opus-4-6": "claude-there"}
+        )
+        overloaded, good = Answer([OVERLOADED], 529), Answer(chunks(MESSAGES.events), 200, [EVENT_STREAM])
+        aws.answer = lambda asked: overloaded if asked.target.startswith("/v1/messages") else good
+        recorder = MemoryRecorder()
+        bridge = RequestBridge(providers=[first, other], recorder=recorder, authenticator=Keyring())
+        server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
+        url = f"http://127.0.0.1:{server.port}/anthropic"
+        async with (
+            bridge,
+            running(server),
+            anthropic.AsyncAnthropic(base_url=url, api_key=ADA, max_retries=0) as client,
+        ):
+            said = [{"role": "user", "content": "hello"}]
+            async with client.messages.stream(model="claude-opus-4-6", max_tokens=500, messages=said) as stream:  # type: ignore[arg-type]  # a dict says no types
+                message = await stream.get_final_message()
+
+    assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]
+    assert [asked.target for asked in aws.asked] == [
+        "/v1/messages",
+        "/model/claude-there/invoke-with-response-stream",
+    ]
+    assert b"metadata" in aws.asked[0].body
+    assert b"metadata" not in aws.asked[1].body
+    (end,) = recorder.ends
+    assert (end.state, end.served_by, end.credential_hint) == ("completed", "bedrock", credentials.hint)
