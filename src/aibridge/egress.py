@@ -46,6 +46,24 @@ def check_url(url: str, *, allow_private: bool) -> None:
             raise ValueError(f"{parts.hostname} {why}")
 
 
+def check_discovered_url(url: str, *, beside: str, allow_private: bool) -> None:
+    """The same of a URL in a document that somebody else wrote, found at `beside`, which was configured.
+
+    An address in numbers is as good as a name that leads there: whoever wrote the document chose it, nobody here.
+
+    Raises:
+        ValueError: as `check_url`.
+    """
+    check_url(url, allow_private=allow_private)
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    literal = _literal(host)
+    if literal is not None and host != urlsplit(beside).hostname:
+        why = refusal(literal, allow_private=allow_private, named=False, plain=parts.scheme == "http")
+        if why is not None:
+            raise ValueError(f"{host} {why}")
+
+
 def refusal(address: Address, *, allow_private: bool, named: bool, plain: bool) -> str | None:
     """Why an address must not be connected to; None: it may. `named`: the URL itself has it. `plain`: without TLS."""
     inner = _embedded(address)

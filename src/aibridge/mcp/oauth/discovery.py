@@ -6,7 +6,6 @@ configured, the issuer is the one that was asked for. Every address in it must b
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
@@ -21,7 +20,7 @@ from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 from mcp.shared.auth_utils import check_resource_allowed, resource_url_from_server_url
 from pydantic import ValidationError
 
-from aibridge.egress import check_url, refusal
+from aibridge.egress import check_discovered_url
 from aibridge.mcp.oauth.fetching import Fetching
 from aibridge.mcp.oauth.values import AuthorizationServer, LoginFailed
 from aibridge.mcp.servers import McpServer
@@ -119,24 +118,9 @@ def _usable(
 def _check(server: McpServer, what: str, url: str) -> None:
     """Whether an address that somebody else has named may be asked, or shown to a browser. Raises: LoginFailed."""
     try:
-        check_url(url, allow_private=server.allow_private)
-        _check_named(server, url)
+        check_discovered_url(url, beside=server.url or "", allow_private=server.allow_private)
     except ValueError as error:
         raise LoginFailed(f"the {what.replace('_', ' ')} of {server.name} {error}") from None
-
-
-def _check_named(server: McpServer, url: str) -> None:
-    """An address in numbers is as good as a name that leads there: whoever wrote the document chose it, nobody here."""
-    host = urlsplit(url).hostname or ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return
-    if host != urlsplit(server.url or "").hostname:
-        plain = url.startswith("http:")
-        why = refusal(address, allow_private=server.allow_private, named=False, plain=plain)
-        if why is not None:
-            raise ValueError(f"{host} {why}")
 
 
 def _canonical(server: McpServer) -> str:

@@ -1,0 +1,1 @@
+"""Signing in with a token of the company's identity provider (OpenID Connect). Loaded where it is configured only."""
