@@ -483,6 +483,12 @@ async def test_who_is_refused_is_refused_alone() -> None:
         def missing(self) -> str | None:
             return None
 
+        def rights(self) -> object:
+            return None
+
+        def secrets(self) -> tuple[str, ...]:
+            return ()
+
         async def header(self) -> str | None:
             return f"Bearer {self.person}"
 
@@ -514,6 +520,12 @@ async def test_a_token_that_was_renewed_is_used_for_the_same_request() -> None:
 
         def missing(self) -> str | None:
             return None
+
+        def rights(self) -> object:
+            return None
+
+        def secrets(self) -> tuple[str, ...]:
+            return ()
 
         async def header(self) -> str | None:
             return f"Bearer {self.token}"

@@ -5,7 +5,7 @@ Asked before each HTTP request, so that a token that was renewed in between is u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from aibridge.mcp.servers import McpServer
@@ -22,6 +22,12 @@ class Authorization(Protocol):
     def missing(self) -> str | None:
         """What keeps this actor from being let in, in words for the person; None: nothing that is known. It costs nothing."""
 
+    def rights(self) -> object:
+        """A mark that differs once other rights count: lists are read again. It costs nothing."""
+
+    def secrets(self) -> Iterable[str]:
+        """What the server was shown lately: it may repeat it, and nobody is to read it."""
+
     async def header(self) -> str | None:
         """The value of `Authorization`; None: there is none.
 
@@ -37,13 +43,19 @@ AuthorizationFor = Callable[[McpServer, Identity], Authorization]
 
 
 class FixedAuthorization:
-    """One token for all, or none."""
+    """One token for all, which is among the server's own secrets, or none."""
 
     def __init__(self, value: str | None) -> None:
         self._value = value
 
     def missing(self) -> str | None:
         return None
+
+    def rights(self) -> object:
+        return None
+
+    def secrets(self) -> Iterable[str]:
+        return ()
 
     async def header(self) -> str | None:
         return self._value

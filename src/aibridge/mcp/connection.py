@@ -52,6 +52,7 @@ class Connection:
         monotonic: seconds since some fixed moment.
         idle: how long it is kept without a call or a question, in seconds.
         outside: what all connections share.
+        hidden: takes out of what the server says what nobody is to read.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Connection:
         monotonic: Callable[[], float],
         idle: float,
         outside: Outside,
+        hidden: Callable[[str], str],
     ) -> None:
         self._server = server
+        self._hidden = hidden
         self._before = before
         self._read = read
         self._monotonic = monotonic
@@ -126,7 +129,7 @@ class Connection:
                     await self._tend(client, reached)
                     following.cancel()
         except Exception as error:  # noqa: BLE001  the edge of a background task: whoever waits gets the reason
-            self.why = unavailable(error, self._server.hidden)
+            self.why = unavailable(error, self._hidden)
             _log.debug("a connection to an MCP server ended", extra={"server": self._server.name, "why": str(self.why)})
         finally:
             self.client = None

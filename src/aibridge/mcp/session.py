@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import HEADER_MISMATCH
 from pydantic import TypeAdapter
 
+from aibridge.credentials import Scrubber
 from aibridge.mcp import answers
 from aibridge.mcp.authorization import Authorization
 from aibridge.mcp.connection import Connection, Reached, listed
@@ -64,7 +65,7 @@ class Session:
         self.waits_until = monotonic() + patience
         """Until when requests wait for the first list."""
         self._authorization = authorization
-        self._personal = known.server.auth == "oauth"
+        self._personal = known.server.auth in ("oauth", "caller")
         self._spawn = spawn
         self._own_outage = own_outage
         self._monotonic = monotonic
@@ -73,6 +74,7 @@ class Session:
         self._connection: Connection | None = None
         self._retired = False
         self._read_at = -math.inf
+        self._read_as: object = None
 
     @property
     def connected(self) -> bool:
@@ -88,18 +90,28 @@ class Session:
         """What this actor must do before the server lets anybody in; None: nothing."""
         return self._authorization.missing() if self._personal else None
 
+    def hidden(self, text: str) -> str:
+        """What the server says, without its secrets and without what it was shown."""
+        known = (*self.known.server.secrets(), *self._authorization.secrets())
+        return Scrubber(known).scrub(text.encode("utf-8", "replace")).decode()
+
     def want(self) -> Connection | None:
         """Somebody asks for the list: it is read where it is not known or old. What is to be waited for, if anything."""
-        stale = self.offer is None or self._monotonic() - self._read_at > _FRESH
+        rights = self._authorization.rights()
+        if rights != self._read_as:
+            self._own_outage.worked()  # how it was with the rights before says nothing
+        old = self._monotonic() - self._read_at > _FRESH or rights != self._read_as
+        stale = self.offer is None or old
         connection = self._connection
         if connection is None:
             if not stale or self.out:
                 return None
+            self._read_as = rights
             connection = self._connect()
         else:
             connection.used = self._monotonic()
             if stale and connection.client is not None:
-                self._read_at = self._monotonic()  # asked for once, however many ask meanwhile
+                self._read_at, self._read_as = self._monotonic(), rights  # asked for once, however many ask meanwhile
                 connection.refresh()
         return connection if self.offer is None and connection.opening else None
 
@@ -107,6 +119,11 @@ class Session:
     def out(self) -> bool:
         """Whether an attempt failed so recently that none is made."""
         return self.known.outage.lasts or self._own_outage.lasts
+
+    def leave_off(self) -> None:
+        """Ends it: this actor is not let in any more. What an own token was good for when it began may end first."""
+        if self.known.server.auth != "caller" or self.idle:
+            self.close()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -128,6 +145,7 @@ class Session:
             monotonic=self._monotonic,
             idle=self._idle,
             outside=self._outside,
+            hidden=self.hidden,
         )
         self._connection = connection
         known.outage.try_again()

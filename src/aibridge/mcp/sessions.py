@@ -88,7 +88,7 @@ class Sessions:
             if session.missing is None:
                 sessions.append(session)
                 continue
-            session.close()  # somebody has logged out
+            session.leave_off()
             if session.known.server.announce_login:
                 announced.append(login_offer(session.known.server))
         waited_for = [
@@ -131,13 +131,13 @@ class Sessions:
         except Unavailable as error:
             return results.failure(call_id, f"the server {tool.server} is not available: {error}")
         except MCPError as error:
-            return results.failure(call_id, in_words(error, server.hidden))
+            return results.failure(call_id, in_words(error, session.hidden))
         except Exception as error:  # noqa: BLE001  the edge to other people's servers: whatever it is, it is the result
             _log.debug("a call failed", extra={"server": tool.server, "tool": tool.name, "why": in_words(error)})
             return results.failure(call_id, in_words(error))
         if isinstance(given, types.InputRequiredResult):
             return results.failure(call_id, _INPUT)
-        return results.result_of(call_id, given, server.hidden)
+        return results.result_of(call_id, given, session.hidden)
 
     # -- beside it -------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def unavailable(error: BaseException, hidden: Callable[[str], str] = str) -> Una
     """What ended a connection, or kept it from being made."""
     for inner in _innermost(error):
         if isinstance(inner, MCPError) and inner.code == answers.NOT_AUTHORIZED:
-            return Unavailable(inner.message, personal=True)
+            return Unavailable(hidden(inner.message), personal=True)
         if isinstance(inner, NotAuthorized):
             return Unavailable(str(inner), personal=True)
     return Unavailable(in_words(next(_innermost(error)), hidden))

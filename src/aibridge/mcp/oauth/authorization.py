@@ -5,6 +5,8 @@ Without a login nobody is asked; the refusal says where the person logs in.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from datetime import timedelta
 
 from aibridge.errors import RecordingFailed
@@ -29,12 +31,19 @@ class PersonalAuthorization:
         self._mark: bytes | None = None
         self._known: Login | None = None
         self._shown: Login | None = None
+        self._secrets: deque[str] = deque(maxlen=2)  # the one before may still be repeated
 
     def missing(self) -> str | None:
         try:
             return None if self._login() is not None else self._words("nobody has logged in there for you")
         except RecordingFailed:
             return "logins cannot be read at the moment"
+
+    def rights(self) -> object:
+        return None
+
+    def secrets(self) -> Iterable[str]:
+        return tuple(self._secrets)
 
     async def header(self) -> str | None:
         try:
@@ -46,6 +55,8 @@ class PersonalAuthorization:
         if login.expires_at is not None and login.expires_at - _EARLY <= self._clock.now():
             login = await self._renewed(login)
         self._shown = login
+        if login.access_token not in self._secrets:
+            self._secrets.append(login.access_token)
         return f"Bearer {login.access_token}"
 
     async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments

@@ -5,10 +5,7 @@ Its answers are quoted nowhere: only an error's code, which is a word of RFC 674
 
 from __future__ import annotations
 
-import base64
-import re
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlencode
 
 import httpx2
 import msgspec
@@ -17,6 +14,7 @@ from pydantic import ValidationError
 
 from aibridge.mcp.oauth.discovery import GRANTS
 from aibridge.mcp.oauth.fetching import Fetching
+from aibridge.mcp.oauth.posting import error_of, posted, why
 from aibridge.mcp.oauth.values import (
     SECRETLESS,
     WITH_SECRET,
@@ -30,9 +28,7 @@ from aibridge.mcp.oauth.values import (
 
 _OF_LOGINS = frozenset({"invalid_grant"})
 _OF_CLIENTS = frozenset({"invalid_client", "unauthorized_client"})
-_FORM = "application/x-www-form-urlencoded"
 _LATEST = 4102444800  # the year 2100, as good as never
-_WORD = re.compile(r"[a-z0-9_.-]{1,60}")
 
 
 async def registered(at: AuthorizationServer, redirect_uri: str, http: Fetching) -> OAuthClient:
@@ -50,7 +46,7 @@ async def registered(at: AuthorizationServer, redirect_uri: str, http: Fetching)
     }
     answer = await http.post(at.registration_endpoint, msgspec.json.encode(wanted), "application/json", {})
     if answer.status_code not in (200, 201):
-        raise LoginFailed(f"its authorization server registers no client{_why(answer)}")
+        raise LoginFailed(f"its authorization server registers no client{why(answer)}")
     try:
         made = OAuthClientInformationFull.model_validate_json(answer.content)
     except ValidationError:
@@ -77,9 +73,9 @@ async def login_for(attempt: Attempt, code: str, now: datetime, http: Fetching) 
         "code_verifier": attempt.verifier,
         "resource": attempt.at.resource,
     }
-    answer = await _posted(attempt.at.token_endpoint, asked, attempt.client, http)
+    answer = await posted(attempt.at.token_endpoint, asked, attempt.client, http)
     if answer.status_code != 200:
-        raise LoginFailed(f"its authorization server gives no token{_why(answer)}")
+        raise LoginFailed(f"its authorization server gives no token{why(answer)}")
     token = _token(answer)
     return Login(
         url=attempt.url,
@@ -101,13 +97,13 @@ async def renewed(login: Login, now: datetime, http: Fetching, *, registered: bo
     if login.refresh_token is None:
         raise LoginGone("it has ended and cannot be renewed")
     asked = {"grant_type": "refresh_token", "refresh_token": login.refresh_token, "resource": login.at.resource}
-    answer = await _posted(login.at.token_endpoint, asked, login.client, http)
+    answer = await posted(login.at.token_endpoint, asked, login.client, http)
     # A registered client that is not known any more will not be known again; a configured one is put right some day.
     final = _OF_LOGINS | _OF_CLIENTS if registered else _OF_LOGINS
-    if answer.status_code in (400, 401) and _error(answer) in final:
-        raise LoginGone(f"it was ended by the authorization server{_why(answer)}")
+    if answer.status_code in (400, 401) and error_of(answer) in final:
+        raise LoginGone(f"it was ended by the authorization server{why(answer)}")
     if answer.status_code != 200:
-        raise LoginFailed(f"its authorization server renews nothing now{_why(answer)}")
+        raise LoginFailed(f"its authorization server renews nothing now{why(answer)}")
     token = _token(answer)
     return Login(
         url=login.url,
@@ -128,20 +124,8 @@ async def revoked(login: Login, http: Fetching) -> bool:
     if token is None:
         token, kind = login.access_token, "access_token"
     asked = {"token": token, "token_type_hint": kind}
-    answer = await _posted(login.at.revocation_endpoint, asked, login.client, http)
+    answer = await posted(login.at.revocation_endpoint, asked, login.client, http)
     return answer.status_code == 200
-
-
-async def _posted(url: str, asked: dict[str, str], client: OAuthClient, http: Fetching) -> httpx2.Response:
-    headers: dict[str, str] = {}
-    form = {**asked, "client_id": client.client_id}  # beside Basic too: the MCP SDK's own server wants it there
-    secret = client.client_secret
-    if client.method == "client_secret_basic" and secret is not None:
-        pair = f"{quote(client.client_id, safe='')}:{quote(secret, safe='')}"  # RFC 6749 section 2.3.1
-        headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    elif client.method == "client_secret_post" and secret is not None:
-        form["client_secret"] = secret
-    return await http.post(url, urlencode(form).encode(), _FORM, headers)
 
 
 def _token(answer: httpx2.Response) -> OAuthToken:
@@ -158,16 +142,3 @@ def _end(token: OAuthToken, now: datetime) -> datetime | None:
     if token.expires_in is None:
         return None
     return now + timedelta(seconds=min(max(token.expires_in, 0), 10 * 365 * 86400))
-
-
-def _error(answer: httpx2.Response) -> str:
-    try:
-        found = msgspec.json.decode(answer.content)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    word = found.get("error") if isinstance(found, dict) else None
-    return word if isinstance(word, str) and _WORD.fullmatch(word) else ""
-
-
-def _why(answer: httpx2.Response) -> str:
-    return f" ({_error(answer) or f'it answers {answer.status_code}'})"
