@@ -14,6 +14,9 @@ from tests.server.installation import Installation
 
 SERVER = '[[mcp_servers]]\nname = "wiki"\n'
 URL = SERVER + 'url = "https://wiki.example/mcp"\n'
+OIDC = '[auth]\nmodes = ["key", "oidc"]\noidc = { issuer = "https://id.example", audience = "aibridge" }\n'
+CALLER = f'{OIDC}{URL}auth = "caller"\n'
+EXCHANGE = CALLER + 'exchange = true\nclient_id = "gateway"\n'
 
 
 def written(folder: Path, text: str) -> Path:
@@ -51,6 +54,25 @@ def written(folder: Path, text: str) -> Path:
         ('[server]\npublic_url = "https://ai.example/x"', "server.public_url: must have no path"),
         ('[server]\npublic_url = "ai.example"', "server.public_url: must be https://HOST"),
         (URL + 'auth = "caller"', 'mcp_servers[0].auth: must not be "caller" without the auth mode "oidc"'),
+        (CALLER + 'token = "x"', 'mcp_servers[0].token: is for auth = "token"'),
+        (CALLER + 'headers = { "Authorization" = "x" }', "mcp_servers[0].headers: the token is sent as Authorization"),
+        (CALLER.replace("https", "http"), "mcp_servers[0].url: must be an https:// URL"),
+        (
+            CALLER.replace('url = "https://wiki.example/mcp"', 'command = ["wiki"]'),
+            "mcp_servers[0].auth: a command gets its credentials by env",
+        ),
+        (CALLER + "exchange = true", "mcp_servers[0].exchange: needs client_id, as whom tokens are exchanged"),
+        (CALLER + 'client_id = "x"', 'mcp_servers[0].client_id: is for auth = "oauth", or for exchange'),
+        (CALLER + 'scopes = ["x"]', 'mcp_servers[0].scopes: is for auth = "oauth", or for exchange'),
+        (CALLER + 'token_endpoint = "https://id.example/token"', "mcp_servers[0].token_endpoint: is for exchange"),
+        (CALLER + 'audience = " "', "mcp_servers[0].audience: must be what the aud of a token has"),
+        (EXCHANGE + 'client_secret = "env:NOT_SET"', "mcp_servers[0].client_secret: the environment variable NOT_SET"),
+        (EXCHANGE + 'token_endpoint = "http://id.example/t"', "mcp_servers[0].token_endpoint: must be an https:// URL"),
+        (EXCHANGE + 'token_endpoint = "https://10.0.0.1/t"', "mcp_servers[0].token_endpoint: 10.0.0.1 is a private"),
+        (EXCHANGE + 'subject_token_type = "saml2"', "mcp_servers[0].subject_token_type: must be 'access_token'"),
+        (URL + "exchange = true", 'mcp_servers[0].exchange: is for auth = "caller"'),
+        (URL + 'auth = "oauth"\naudience = "x"', 'mcp_servers[0].audience: is for auth = "caller"'),
+        (URL + "announce_login = true", 'mcp_servers[0].announce_login: is for auth = "oauth" or "caller"'),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line_at_the_start(tmp_path: Path, text: str, line: str) -> None:

@@ -9,15 +9,17 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from aibridge.actor import Actor
-from aibridge.credentials import Scrubber, Secret
+from aibridge.credentials import Secret
 from aibridge.egress import check_url
 
 Transport = Literal["auto", "streamable_http", "sse", "stdio"]
 Auth = Literal["none", "token", "caller", "oauth"]
 Pin = Literal["report", "strict"]
+Subject = Literal["access_token", "id_token", "jwt"]
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OF_CLIENTS = 'auth = "oauth", or for exchange'
 _OURS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "connection", "cookie"})
 
 
@@ -36,10 +38,15 @@ class McpServer:
         token: what `Authorization: Bearer` carries with `token`.
         headers: sent with each request.
         client_id, client_secret: the client that its authorization server knows (`oauth`); without, one is registered.
-        scopes: what logins ask for (`oauth`); empty: what the server says.
+            With `exchange` the one that exchanges tokens.
+        scopes: what logins (`oauth`) and exchanges ask for; empty: what the server, or the identity provider, says.
+        audience: what a token for it must name (`caller`); by default its own URI.
+        exchange: whether the caller's token is exchanged for one for this server (`caller`, RFC 8693).
+        token_endpoint: where it is exchanged; by default at the caller's identity provider.
+        subject_token_type: what is exchanged, in the words of RFC 8693 section 3.
         groups: whose members are offered its tools; empty: everybody.
         pin: what happens to a tool whose definition has changed: it is `report`ed, or withdrawn too (`strict`).
-        announce_login: whether models of people who are not logged in are told so (`oauth`).
+        announce_login: whether models of people who are not let in are told so (`oauth`, `caller`).
         allow_private: whether it may be on a private address or on this machine, also without TLS.
 
     Raises:
@@ -61,6 +68,10 @@ class McpServer:
     client_id: str | None = None
     client_secret: Secret | None = None
     scopes: tuple[str, ...] = ()
+    audience: str | None = None
+    exchange: bool = False
+    token_endpoint: str | None = field(default=None, repr=False)
+    subject_token_type: Subject = "access_token"  # noqa: S105  a kind of token, no token
     announce_login: bool = False
     allow_private: bool = False
 
@@ -71,6 +82,7 @@ class McpServer:
             ("transport", self.transport, Transport),
             ("auth", self.auth, Auth),
             ("pin", self.pin, Pin),
+            ("subject_token_type", self.subject_token_type, Subject),
         ):
             if value not in get_args(among):
                 raise ValueError(f"{kind}: must be one of {', '.join(get_args(among))}")
@@ -80,6 +92,7 @@ class McpServer:
             self._check_local()
         else:
             self._check_remote(self.url)
+        self._check_personal()
         for name in ("allow_tools", "deny_tools"):
             try:
                 re.compile(getattr(self, name) or "")
@@ -105,26 +118,45 @@ class McpServer:
             raise ValueError("token: is required (or headers)")
         if self.auth != "token" and self.token is not None:
             raise ValueError('token: is for auth = "token"')
-        self._check_login()
         for header in self.headers:
             if not _HEADER.fullmatch(header) or header.lower() in _OURS or header.lower().startswith("mcp-"):
                 raise ValueError(f"headers: {header[:40]} cannot be set")
             if header.lower() == "authorization" and (self.token is not None or self.auth in ("oauth", "caller")):
                 raise ValueError("headers: the token is sent as Authorization")
 
-    def _check_login(self) -> None:
-        for name, given in (
-            ("client_id", self.client_id is not None),
-            ("client_secret", self.client_secret is not None),
-            ("scopes", bool(self.scopes)),
-            ("announce_login", self.announce_login),
+    def _check_personal(self) -> None:
+        caller, exchanged = self.auth == "caller", self.auth == "caller" and self.exchange
+        for name, given, fits, what in (
+            ("audience", self.audience is not None, caller, 'auth = "caller"'),
+            ("exchange", self.exchange, caller, 'auth = "caller"'),
+            ("token_endpoint", self.token_endpoint is not None, exchanged, "exchange"),
+            ("subject_token_type", self.subject_token_type in ("id_token", "jwt"), exchanged, "exchange"),
+            ("client_id", self.client_id is not None, self.auth == "oauth" or exchanged, _OF_CLIENTS),
+            ("client_secret", self.client_secret is not None, self.auth == "oauth" or exchanged, _OF_CLIENTS),
+            ("scopes", bool(self.scopes), self.auth == "oauth" or exchanged, _OF_CLIENTS),
+            ("announce_login", self.announce_login, self.auth == "oauth" or caller, 'auth = "oauth" or "caller"'),
         ):
-            if given and self.auth != "oauth":
-                raise ValueError(f'{name}: is for auth = "oauth"')
+            if given and not fits:
+                raise ValueError(f"{name}: is for {what}")
+        if self.audience is not None and (not self.audience.strip() or not self.audience.isprintable()):
+            raise ValueError("audience: must be what the aud of a token has")
+        if exchanged and self.client_id is None:
+            raise ValueError("exchange: needs client_id, as whom tokens are exchanged")
+        if self.token_endpoint is not None:
+            try:
+                check_url(self.token_endpoint, allow_private=self.allow_private)
+            except ValueError as error:
+                raise ValueError(f"token_endpoint: {error}") from None
         if self.client_secret is not None and self.client_id is None:
             raise ValueError("client_secret: needs a client_id")
         if any(not scope or not scope.isprintable() or set(scope) & set(' "\\') for scope in self.scopes):
             raise ValueError("scopes: must be words without spaces, quotes and backslashes")  # RFC 6749 section 3.3
+
+    @property
+    def resource(self) -> str:
+        """The URI that tokens for it name where nothing else is configured: without query and lone slash (RFC 8707)."""
+        shown = self.shown_url or ""
+        return shown.removesuffix("/") if urlsplit(shown).path == "/" else shown
 
     @property
     def shown_url(self) -> str | None:
@@ -140,10 +172,6 @@ class McpServer:
         for secret in (self.token, self.client_secret, *self.headers.values(), *self.env.values()):
             if secret is not None:
                 yield secret.reveal()
-
-    def hidden(self, text: str) -> str:
-        """What the server says, without its secrets: it may repeat what it was shown."""
-        return Scrubber(self.secrets()).scrub(text.encode("utf-8", "replace")).decode()
 
     def is_offered_to(self, actor: Actor) -> bool:
         return not self.groups or not set(self.groups).isdisjoint(actor.groups)

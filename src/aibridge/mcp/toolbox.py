@@ -155,12 +155,14 @@ class McpToolbox:
         return [self._with_login(each, servers[each.name], actor) for each in found]
 
     def _with_login(self, status: ServerStatus, server: McpServer, actor: Actor) -> ServerStatus:
-        if server.auth != "oauth":
+        if server.auth not in ("oauth", "caller"):
             return status
+        logs_in = server.auth == "oauth"
         missing = self._settings.authorization(server, Identity(actor, [], b"")).missing()
         if missing is None:
-            return replace(status, login="done")
-        return replace(status, login="needed", last_error=missing, last_error_at=None, tools=(), left_out=())
+            return replace(status, login="done" if logs_in else None)
+        login = "needed" if logs_in else None
+        return replace(status, login=login, last_error=missing, last_error_at=None, tools=(), left_out=())
 
 
 def _checked(servers: Sequence[McpServer]) -> tuple[McpServer, ...]:

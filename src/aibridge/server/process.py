@@ -28,7 +28,9 @@ from aibridge.server.api.door import ApiDoor
 from aibridge.server.app import FrontDoor
 from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
+from aibridge.server.auth.caller_tokens import CallerTokens
 from aibridge.server.config import Configuration
+from aibridge.server.configured_callers import no_issuer
 from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
 from aibridge.server.configured_tools import ca_bundle_of, secrets_of
 from aibridge.server.health import Draining, health, readiness
@@ -171,6 +173,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
     configuration, clock = plan.configuration, SystemClock()
     server, recording = configuration.settings.server, configuration.settings.recording
     metrics, address = insight.metrics(configuration), pages_address(configuration, listening)
+    callers = CallerTokens(clock, needed=False)  # the toolbox says when they are
     async with (
         insight.tracing(configuration) as tracing,
         _opened_store(plan, clock, metrics) as store,
@@ -181,6 +184,8 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             connecting=tracing or UNFOLLOWED,
             clock=clock,
             ca_bundle=ca_bundle_of(configuration),
+            callers=callers,
+            find_endpoint=no_issuer,
         ) as tools,
     ):
         secrets, standing = KnownSecrets(plan.secrets), Standing(ReloadStatus(clock.now()))

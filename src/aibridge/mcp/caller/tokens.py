@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+NOBODY = (
+    "you did not come with a token of your identity provider, or it has ended (a gateway key is shown to no other server):"
+    " set your client up to send such a token to the gateway"
+)
+"""What is said to whoever has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallerToken:

@@ -14,7 +14,8 @@ from aibridge.clock import SystemClock
 from aibridge.database.files import DatabaseFile
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.errors import RecordingFailed
-from aibridge.mcp import McpServer, McpToolbox
+from aibridge.mcp import Authorization, McpServer, McpToolbox, NotAuthorized
+from aibridge.mcp.authorization import AuthorizationFor
 from aibridge.mcp.oauth.logins import Logins
 from aibridge.mcp.status import ServerStatus
 from aibridge.ports import Identity
@@ -27,6 +28,7 @@ from aibridge.server.persons import NotPossible
 from aibridge.server.server_secret import server_secret
 from aibridge.stores.pins import SqlitePins
 
+_CALLERS = "it is asked with the token that its user comes with to the gateway; a command has none"
 _PATIENCE = 35.0  # seconds; more than the toolbox takes to give up an attempt
 
 
@@ -46,6 +48,8 @@ def status_of(config: Path | None, name: str, user: str | None, *, show_complain
         raise NotPossible(f"the MCP server {name} is not for {user}: it is for {', '.join(server.groups)}")
     complaints = sys.stderr if show_complaints else None
     (status,) = asyncio.run(_asked(configuration, [server], actor, complaints))
+    if server.auth == "caller":
+        raise NotPossible(f"the MCP server {name} cannot be asked from here: {_CALLERS}")
     if status.login == "needed":
         whose = "of each user's own: say whose with --user" if user is None else f"of {user}: {status.last_error}"
         raise NotPossible(f"the MCP server {name} wants a login {whose}")
@@ -114,7 +118,7 @@ async def _asked(
         logins_of(configuration, servers) as logins,
         McpToolbox(
             servers,
-            authorization=authorization_with(logins, clock),
+            authorization=_authorization(authorization_with(logins, clock)),
             pins=pins,
             patience=_PATIENCE,
             complaints=complaints,
@@ -124,6 +128,32 @@ async def _asked(
         await toolbox.tools(identity)
         own = {status.name: status for status in toolbox.status_for(actor)}
         return [own.get(status.name, status) for status in toolbox.status()]
+
+
+class _Tokenless:
+    """The `Authorization` of servers that are asked with a caller's token, where there is no caller."""
+
+    def missing(self) -> str:
+        return _CALLERS
+
+    def rights(self) -> object:
+        return None
+
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
+    async def header(self) -> str | None:
+        raise NotAuthorized(_CALLERS)
+
+    async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments
+        return False
+
+
+def _authorization(otherwise: AuthorizationFor) -> AuthorizationFor:
+    def authorization(server: McpServer, identity: Identity) -> Authorization:
+        return _Tokenless() if server.auth == "caller" else otherwise(server, identity)
+
+    return authorization
 
 
 def _pins(configuration: Configuration) -> SqlitePins:

@@ -169,6 +169,10 @@ class McpServer(Table):
     client_id: str | None = None
     client_secret: str | None = Field(default=None, repr=False, json_schema_extra={"secret": True})
     scopes: Words = []
+    audience: str | None = None
+    exchange: bool = False
+    token_endpoint: str | None = Field(default=None, repr=False)  # as url
+    subject_token_type: Literal["access_token", "id_token", "jwt"] = "access_token"  # noqa: S105  a kind
     announce_login: bool = False
     allow_private: bool = False
 

@@ -68,6 +68,3 @@ def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -
         if mode in settings.auth.modes or any(at[:2] == ("auth", mode) for at in said):
             yield f"auth mode {mode!r} {_LATER}"
     yield from (f"{variable} {_LATER}" for variable in foreign)
-    for index, server in enumerate(settings.mcp_servers):
-        if server.auth == "caller":
-            yield f"mcp_servers[{index}].auth {server.auth!r} is not built yet: the server is left out"
