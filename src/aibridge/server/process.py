@@ -30,7 +30,7 @@ from aibridge.server.auth.authenticator import KeyAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.auth.caller_tokens import CallerTokens
 from aibridge.server.config import Configuration
-from aibridge.server.configured_callers import no_issuer
+from aibridge.server.configured_callers import endpoint_of
 from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
 from aibridge.server.configured_tools import ca_bundle_of, secrets_of
 from aibridge.server.health import Draining, health, readiness
@@ -185,7 +185,7 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             clock=clock,
             ca_bundle=ca_bundle_of(configuration),
             callers=callers,
-            find_endpoint=no_issuer,
+            find_endpoint=endpoint_of(None),
         ) as tools,
     ):
         secrets, standing = KnownSecrets(plan.secrets), Standing(ReloadStatus(clock.now()))

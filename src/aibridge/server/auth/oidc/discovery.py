@@ -21,6 +21,7 @@ from aibridge.server.auth.oidc.rules import OidcRules
 _WELL_KNOWN = "/.well-known/openid-configuration"
 _LONGEST = 15.0  # seconds for all of it; one address is given up after ten
 _Found = TypeVar("_Found")
+_UNSAID_METHODS = ("client_secret_basic",)  # OpenID Connect Discovery 1.0 section 3
 _SHOWN = 120  # characters of what a document says, in a message
 
 
@@ -30,11 +31,15 @@ class NotFetched(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IssuerMetadata:
-    """Where an issuer can be asked what. `token_endpoint` is None where it names none that may be asked."""
+    """Where an issuer can be asked what. `token_endpoint` is None where it names none that may be asked.
+
+    `token_endpoint_auth_methods`: how clients may authenticate there.
+    """
 
     issuer: str
     jwks_uri: str
     token_endpoint: str | None
+    token_endpoint_auth_methods: tuple[str, ...] = _UNSAID_METHODS
 
 
 async def fetched_metadata(rules: OidcRules, trust: Trusted) -> IssuerMetadata:
@@ -63,7 +68,7 @@ async def _metadata(rules: OidcRules, http: Fetching) -> IssuerMetadata:
             _check("token_endpoint", endpoint, rules)
     except NotFetched:
         endpoint = None  # whoever signs in needs none
-    return IssuerMetadata(said.issuer, said.jwks_uri, endpoint)
+    return IssuerMetadata(said.issuer, said.jwks_uri, endpoint, said.token_endpoint_auth_methods_supported)
 
 
 async def _keys(rules: OidcRules, http: Fetching) -> tuple[IssuerMetadata | None, IssuerKeys]:
@@ -80,6 +85,7 @@ class _Document(msgspec.Struct):
     issuer: str
     jwks_uri: str = ""
     token_endpoint: str | None = None
+    token_endpoint_auth_methods_supported: tuple[str, ...] = _UNSAID_METHODS
 
 
 async def _got(http: Fetching, url: str, what: str) -> bytes:
