@@ -10,7 +10,7 @@ from aibridge.server.config import Wrong, load
 from aibridge.server.configured_tools import configured_servers, secrets_of
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
 from tests.mcp.real_servers import Wiki, serving, tool
-from tests.server.installation import Installation
+from tests.server.installation import Installation, messages
 
 SERVER = '[[mcp_servers]]\nname = "wiki"\n'
 URL = SERVER + 'url = "https://wiki.example/mcp"\n'
@@ -211,3 +211,44 @@ async def test_the_commands_about_logins_say_where_whose_and_why_not(installatio
     assert nothing.out == "ada had not logged in at wiki\n"
     assert unsaid.err == "aibridge: the MCP server wiki wants a login of each user's own: say whose with --user\n"
     assert needed.err.endswith(f"a login of ada: nobody has logged in there for you; log in at {address}\n")
+
+
+@pytest.mark.anyio
+async def test_a_server_that_is_asked_with_callers_tokens_says_so_to_commands_and_to_whoever_has_a_key(
+    installation: Installation,
+) -> None:
+    installation.environ["AIBRIDGE_AUTH__MODES"] = "key,oidc"
+    installation.environ["GATEWAYS"] = "canary-secret-of-the-client"
+    wiki = Wiki()
+    async with serving(wiki) as url:
+        caller = f'[[mcp_servers]]\nname = "wiki"\nurl = "{url}"\nallow_private = true\nauth = "caller"\n'
+        exchange = 'exchange = true\nclient_id = "gateway"\nclient_secret = "env:GATEWAYS"\nannounce_login = true\n'
+        provider = '[auth.oidc]\nissuer = "http://127.0.0.1:9"\naudience = "aibridge"\nallow_private = true\n'
+        config = ("--config", str(installation.configure(provider + caller + exchange)))
+        await installation.run("users", "create", "ada", *config)
+        key = await installation.key("ada")
+        listed, told, tried, no_login, shown = await asyncio.gather(
+            installation.run("mcp", "list", "--json", *config),
+            installation.run("mcp", "list", *config),
+            installation.run("mcp", "test", "wiki", "--user", "ada", *config),
+            installation.run("mcp", "login", "wiki", *config),
+            installation.run("config", "show", *config),
+        )
+        async with installation.serving() as server, server.client(key) as client:
+            asked = messages("use wiki_login, and tell me what it says")
+            answer = await client.post("/anthropic/v1/messages", json=asked)
+            own = await client.get("/api/v2/aibridge/mcp")
+
+    why = "it is asked with the token that its user comes with to the gateway; a command has none"
+    words = (
+        "you did not come with a token of your identity provider, or it has ended (a gateway key is shown to no other"
+    )
+    assert [(each["state"], each["login"], each["last_error"]) for each in listed.json()] == [("unused", None, why)]
+    assert why in told.out
+    assert (tried.status, tried.err) == (1, f"aibridge: the MCP server wiki cannot be asked from here: {why}\n")
+    assert no_login.err == "aibridge: nobody logs in at the MCP server wiki: its auth is caller, not oauth\n"
+    assert "canary" not in shown.out
+    (status,) = own.json()["results"]
+    assert status["last_error"].startswith(words)
+    assert words in answer.text
+    assert wiki.requests == []
