@@ -49,6 +49,10 @@ class Wiki:
         self.gate = asyncio.Event()  # what every HTTP request waits for
         self.gate.set()
 
+    async def asked(self, request: Request) -> None:
+        """Before anything is done with a request."""
+        await self.gate.wait()
+
     async def list_tools(self, _: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         self.lists += 1
         start = int(params.cursor) if params is not None and params.cursor else 0
@@ -98,7 +102,7 @@ async def serving(wiki: Wiki, era: Era = "modern", *, json_response: bool = Fals
     async def asked(scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
         wiki.requests.append(request)
-        await wiki.gate.wait()
+        await wiki.asked(request)
         if wiki.before is not None and (response := wiki.before(request)) is not None:
             await response(scope, receive, send)
             return

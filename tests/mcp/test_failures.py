@@ -492,7 +492,7 @@ async def test_who_is_refused_is_refused_alone() -> None:
         async def header(self) -> str | None:
             return f"Bearer {self.person}"
 
-        async def refused(self, status: int, challenge: str | None) -> bool:
+        async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:
             return False
 
     wiki.before = lambda request: Response("", 401) if request.headers["authorization"] == "Bearer bob" else None
@@ -530,7 +530,7 @@ async def test_a_token_that_was_renewed_is_used_for_the_same_request() -> None:
         async def header(self) -> str | None:
             return f"Bearer {self.token}"
 
-        async def refused(self, status: int, challenge: str | None) -> bool:
+        async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:
             self.asked.append((status, challenge))
             self.token = "new"
             return True

@@ -75,8 +75,8 @@ class Answers(httpx2.AsyncBaseTransport):
         await self._authorize(request)
         response = await self._inner.handle_async_request(request)
         if response.status_code in (401, 403):
-            challenge = response.headers.get("www-authenticate")
-            if await self._authorization.refused(response.status_code, challenge):
+            challenge, shown = response.headers.get("www-authenticate"), request.headers.get("authorization")
+            if await self._authorization.refused(response.status_code, challenge, shown):
                 await response.aclose()
                 await self._authorize(request)
                 response = await self._inner.handle_async_request(request)

@@ -35,8 +35,11 @@ class Authorization(Protocol):
             NotAuthorized: there ought to be one.
         """
 
-    async def refused(self, status: int, challenge: str | None) -> bool:
-        """The server answered 401 or 403, with that `WWW-Authenticate`. True: `header` now says something else."""
+    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:
+        """The server answered 401 or 403 to what it was `shown`, with that `WWW-Authenticate`.
+
+        True: `header` now says something else.
+        """
 
 
 AuthorizationFor = Callable[[McpServer, Identity], Authorization]
@@ -60,7 +63,7 @@ class FixedAuthorization:
     async def header(self) -> str | None:
         return self._value
 
-    async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments
+    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:  # noqa: ARG002  the port's arguments
         return False
 
 

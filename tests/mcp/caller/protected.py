@@ -59,12 +59,18 @@ class Tracker(Wiki):
         self.now = now
         self.audience = audience  # empty: its own URI
         self.refuses: set[str] = set()  # tokens that it does not take any more
+        self.holds: Callable[[Request], asyncio.Event | None] | None = None  # what that request waits for
         self.before = self.checked
 
     @property
     def shown(self) -> list[str]:
         """All tokens that it was ever shown."""
         return list(dict.fromkeys(token_in(request) for request in self.requests if token_in(request)))
+
+    async def asked(self, request: Request) -> None:
+        held = None if self.holds is None else self.holds(request)
+        if held is not None:
+            await held.wait()
 
     def checked(self, request: Request) -> Response | None:
         token = token_in(request)

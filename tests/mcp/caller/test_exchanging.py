@@ -17,6 +17,7 @@ from tests.mcp.caller.protected import (
     claims_of,
     house,
     offered,
+    token_in,
 )
 from tests.mcp.real_servers import call, names, said
 from tests.waiting import until
@@ -115,6 +116,23 @@ async def test_a_token_that_the_server_refuses_is_exchanged_anew_and_not_again_a
     assert (once, twice, len(h.exchange.asked)) == (2, 2, 3)
     assert all("401" in (result.error or "") for result in refused)
     assert said(later) == ["read as sub-ada"]
+
+
+async def test_calls_that_are_refused_late_go_on_with_the_token_that_another_has_brought() -> None:
+    async with house(exchange=True) as h:
+        h.comes(ADA)
+        toolset = await h.toolbox.tools(ADA)
+        first = h.exchange.given[0]
+        h.tracker.refuses.add(first)
+        late = asyncio.Event()
+        h.tracker.holds = lambda request: late if len(h.tracker.requests) % 2 and token_in(request) == first else None
+        calls = [asyncio.create_task(h.toolbox.call(ADA, toolset.tools[0], call(ID))) for _ in range(10)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        late.set()
+        results = await asyncio.gather(*calls)
+
+    assert [said(result) for result in results] == [["read as sub-ada"]] * 10
+    assert len(h.exchange.asked) == 2
 
 
 @pytest.mark.parametrize("word", ["invalid_grant", "access_denied", "invalid_target", "consent_required"])

@@ -47,9 +47,9 @@ class OwnToken:
             self._secrets.append(token.value)
         return f"Bearer {token.value}"
 
-    async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments
+    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:  # noqa: ARG002  the port's arguments
         token = self._token()  # there may be a newer one by now
-        return token is not None and token.value != self._secrets[-1]
+        return token is not None and f"Bearer {token.value}" != shown
 
     def _token(self) -> CallerToken | None:
         return self._tokens.of(self._actor_id, self._audience)
@@ -79,8 +79,9 @@ class ExchangedToken:
             self._secrets.append(token)
         return f"Bearer {token}"
 
-    async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments
-        return status == 401 and self._exchanges.refused(self._actor_id, self._server, self._secrets[-1])
+    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:  # noqa: ARG002  the port's arguments
+        token = (shown or "").removeprefix("Bearer ")
+        return status == 401 and self._exchanges.refused(self._actor_id, self._server, token)
 
 
 def caller_authorization(

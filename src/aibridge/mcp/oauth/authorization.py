@@ -59,12 +59,16 @@ class PersonalAuthorization:
             self._secrets.append(login.access_token)
         return f"Bearer {login.access_token}"
 
-    async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments
-        shown = self._shown
-        if status != 401 or shown is None or self._clock.now() - shown.renewed_at < _NEW:
+    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:  # noqa: ARG002  the port's arguments
+        login = self._shown
+        if status != 401 or login is None:
+            return False
+        if shown != f"Bearer {login.access_token}":
+            return True  # another request has brought a newer one meanwhile
+        if self._clock.now() - login.renewed_at < _NEW:
             return False
         try:
-            await self._renewed(shown)
+            await self._renewed(login)
         except NotAuthorized:
             return self.missing() is not None  # then `header` says so, with the way to log in
         return True

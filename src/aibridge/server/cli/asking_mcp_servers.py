@@ -145,7 +145,7 @@ class _Tokenless:
     async def header(self) -> str | None:
         raise NotAuthorized(_CALLERS)
 
-    async def refused(self, status: int, challenge: str | None) -> bool:  # noqa: ARG002  the port's arguments
+    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:  # noqa: ARG002  the port's arguments
         return False
 
 
