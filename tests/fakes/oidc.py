@@ -4,6 +4,7 @@ test says so.
 
 import asyncio
 import time
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 from joserfc import jws
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeyParameters, OKPKey, RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -110,7 +112,8 @@ class OidcIssuer:
         said = {"alg": self.kind, "typ": "JWT", "kid": key.kid, **(header or {})}
         protected = {name: value for name, value in said.items() if value is not None}
         registry = jws.JWSRegistry(algorithms=[protected["alg"]], strict_check_header=False)
-        token = jws.serialize_compact(protected, msgspec.json.encode(claims), key, registry=registry)
+        with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # of `EdDSA`, an older name
+            token = jws.serialize_compact(protected, msgspec.json.encode(claims), key, registry=registry)
         self.given.append(token)
         return token
 

@@ -99,6 +99,19 @@ def test_the_settings_of_optional_tables_are_named() -> None:
         assert set(quoted(row.partition("Its settings:")[2])) == set(model.model_fields)
 
 
+def test_the_settings_of_signing_in_with_tokens_are_documented_and_no_other() -> None:
+    auth = Settings.model_fields["auth"].annotation
+    assert isinstance(auth, type)
+    assert issubclass(auth, BaseModel)
+    oidc = next(part for part in get_args(auth.model_fields["oidc"].annotation) if is_table(part))
+    text = page("docs/reference/configuration.md").partition("### `[auth.oidc]`")[2].partition("\n## ")[0]
+    said = {quoted(cells[0])[0]: cells[1] for cells in rows(text) if cells[0].startswith("`")}
+
+    assert list(said) == list(oidc.model_fields)
+    for name, default in said.items():
+        assert (default == "required") is oidc.model_fields[name].is_required()
+
+
 # -- commands ------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import pytest
 from aibridge import MemoryRecorder, RequestBridge
 from aibridge.clock import new_id
 from aibridge.providers import anthropic
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
 from aibridge.server.http.serving import HttpServer, running
@@ -68,14 +68,15 @@ async def test_a_stream_ends_with_the_key_that_let_it_in_and_says_so(
         hers = people.create_key(alice, name="hers", life=timedelta(hours=1))
         his = people.create_key(bob, name="his")
         async with serve_simulator(provider) as url:
+            authenticator = GatewayAuthenticator(people, BadTokens(), clock)
             bridge = RequestBridge(
                 providers=[anthropic(base_url=url, key="central-key")],
                 recorder=recorder,
-                authenticator=KeyAuthenticator(people, BadTokens(), clock),
+                authenticator=authenticator,
             )
             app: Any = bridge
             async with bridge, running(HttpServer(app, sockets=bind("127.0.0.1", 0))) as server, client(server) as ask:
-                watching = asyncio.create_task(end_what_dead_keys_opened(bridge, people, every=0.01))
+                watching = asyncio.create_task(end_what_dead_keys_opened(bridge, authenticator, every=0.01))
                 async with stream(ask, hers.secret) as one, stream(ask, his.secret) as other:
                     chunks, others = one.aiter_raw(), other.aiter_raw()
                     began = [await anext(chunks), await anext(others)]

@@ -299,8 +299,13 @@ users = Table(
     Column("role", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    # Of those whom an identity provider knows: who they are there, and of when what it said of them is.
+    Column("issuer", Text),
+    Column("subject", Text),
+    Column("claimed_at", UtcTime),
     UniqueConstraint("username", name="aibridge_users_username"),
 )
+Index("aibridge_users_identity", users.c.issuer, users.c.subject, unique=True)
 keys = Table(
     "aibridge_keys",
     metadata,

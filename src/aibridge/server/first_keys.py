@@ -1,6 +1,6 @@
 """The keys of a server that nobody has configured: one to manage it, in a file, and one to paste, on a terminal.
 
-With a configuration file there are none: whoever writes one makes keys by command.
+With a configuration file there are none: whoever writes one makes keys by command. Nor where no keys are taken.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def first_keys(plan: Plan, clock: Clock, ids: Ids, *, to_paste: bool) -> FirstKe
     Raises: PrivateFileUnusable, DatabaseUnusable.
     """
     configuration = plan.configuration
-    if configuration.file is not None:
+    if configuration.file is not None or "key" not in configuration.settings.auth.modes:
         return FirstKeys()
     hash_key = derived_key(plan.secret, "token hashes")
     with open_people(configuration.database, hash_key=hash_key, clock=clock, ids=ids) as people:

@@ -33,12 +33,17 @@ class Draining:
         return "draining" if self.begun else None
 
 
-def readiness(*checks: WhyNot) -> Application:
-    """Ready when no check gives a reason."""
+def readiness(*checks: WhyNot, warnings: tuple[WhyNot, ...] = ()) -> Application:
+    """Ready when no check gives a reason; what `warnings` give is said beside."""
 
     async def readyz(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  an application's arguments
         reasons = [reason for check in checks if (reason := check()) is not None]
-        body = {"status": "not ready", "reasons": reasons} if reasons else {"status": "ready"}
+        body: dict[str, str | list[str]] = (
+            {"status": "not ready", "reasons": reasons} if reasons else {"status": "ready"}
+        )
+        warned = [warning for check in warnings if (warning := check()) is not None]
+        if warned:
+            body["warnings"] = warned
         await _answer(scope, send, 503 if reasons else 200, msgspec.json.encode(body))
 
     return readyz

@@ -1,12 +1,13 @@
 """Log lines: events with fields, one line each, on standard error. JSON unless a person looks at a terminal.
 
-What is logged holds no payloads, and a last pass takes known secrets and every gateway key out of the finished line.
+What is logged holds no payloads, and a last pass takes known secrets, gateway keys and tokens out of the finished line.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from typing import Any, Literal
 from aibridge.credentials import Scrubber
 from aibridge.server.auth import own_keys
 
+# Tokens of identity providers (RFC 7519): two parts of JSON and a signature, in base64.
+_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -57,6 +60,7 @@ def _scrubbed(scrubber: Scrubber) -> Callable[[Any, str, Any], str]:
     """The last processor: from the renderer on, the event is one line of text."""
 
     def scrub(logger: Any, name: str, line: Any) -> str:  # noqa: ARG001  a processor's arguments
-        return own_keys.cut(scrubber.scrub(str(line).encode("utf-8", "replace"))).decode()
+        scrubbed = own_keys.cut(scrubber.scrub(str(line).encode("utf-8", "replace")))
+        return (_TOKEN.sub(b"[redacted]", scrubbed) if b"eyJ" in scrubbed else scrubbed).decode()
 
     return scrub

@@ -29,6 +29,14 @@ INSERT_USER = (
 INSERT_KEY = (
     "INSERT INTO aibridge_keys (id, user_id, name, digest, scopes, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+USER_WITH_IDENTITY = f"SELECT {_USER}, u.claimed_at FROM aibridge_users AS u WHERE u.issuer = ? AND u.subject = ?"
+USER_WITH_ID = f"SELECT {_USER} FROM aibridge_users AS u WHERE u.id = ?"
+NAME_TAKEN = "SELECT 1 FROM aibridge_users WHERE username = ? AND id <> ?"
+INSERT_ARRIVAL = (
+    "INSERT INTO aibridge_users (id, username, email, groups, role, status, created_at, issuer, subject, claimed_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+SET_CLAIMED = "UPDATE aibridge_users SET username = ?, email = ?, groups = ?, role = ?, claimed_at = ? WHERE id = ?"
 SET_STATUS = "UPDATE aibridge_users SET status = ? WHERE id = ?"
 REVOKE = "UPDATE aibridge_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
 

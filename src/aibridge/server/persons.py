@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar, get_args
 
+import msgspec
+
 Role = Literal["member", "auditor", "admin"]
 Status = Literal["active", "suspended"]
 Scope = Literal["use", "read:own", "read:all", "admin"]
@@ -65,6 +67,14 @@ class KnownKey:
     key: Key
     user: User
     digest: bytes = field(repr=False)
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Somebody whom a credential let in, and what for. `credential_id` names it; it is no secret."""
+
+    credential_id: str
+    user: User
+    scopes: tuple[Scope, ...]
 
 
 def checked_name(name: str, what: str) -> str:

@@ -26,12 +26,14 @@ from aibridge.routes import PREFIXES
 from aibridge.server import insight
 from aibridge.server.api.door import ApiDoor
 from aibridge.server.app import FrontDoor
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.auth.caller_tokens import CallerTokens
+from aibridge.server.auth.oidc.rules import OidcRules
 from aibridge.server.config import Configuration
 from aibridge.server.configured_callers import endpoint_of
 from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
+from aibridge.server.configured_oidc import opened_tokens
 from aibridge.server.configured_tools import ca_bundle_of, secrets_of
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
@@ -54,6 +56,9 @@ from aibridge.upstream import HttpUpstream
 if TYPE_CHECKING:
     from aibridge.mcp import McpServer
     from aibridge.metrics import Metrics
+    from aibridge.server.auth.oidc.issuer import Issuer
+    from aibridge.server.auth.oidc.sign_in import TokenSignIn
+    from aibridge.tracing import Tracing
 
 _GC_THRESHOLD = 20_000  # new objects between two looks at the young ones
 _PER_INTERCEPTION = 16 * 1024 * 1024  # bytes of content
@@ -71,6 +76,8 @@ class Plan:
     mcp_servers: tuple[McpServer, ...] = ()
     tools: ToolSettings = field(default_factory=ToolSettings)
     models: ModelRules | None = None
+    oidc: OidcRules | None = None
+    """Whose tokens let people in."""
 
     @property
     def secrets(self) -> list[str]:
@@ -91,6 +98,8 @@ class Gateway:
     tools: LiveToolbox
     secrets: KnownSecrets
     standing: Standing
+    authenticator: GatewayAuthenticator
+    tokens: TokenSignIn | None
 
     async def adopt(self, plan: Plan) -> None:
         """From now on requests go by this plan, as far as a running server can follow it."""
@@ -148,9 +157,11 @@ async def serve_process(
             ends.append(failure_of(gateway.store))
         beside = [
             group.create_task(_once_started(server, on_started)),
-            group.create_task(end_what_dead_keys_opened(gateway.bridge, gateway.store.people)),
+            group.create_task(end_what_dead_keys_opened(gateway.bridge, gateway.authenticator)),
             *(group.create_task(_drain_after(end, server)) for end in ends),
         ]
+        if gateway.tokens is not None:
+            beside.append(group.create_task(gateway.tokens.issuer.keep_fresh()))
         if rereading is not None:
             reloading = _reloading(gateway, plan, rereading, on_closed=server.begin_drain)
             beside.append(group.create_task(reloading.run()))
@@ -177,19 +188,11 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
     async with (
         insight.tracing(configuration) as tracing,
         _opened_store(plan, clock, metrics) as store,
-        LiveToolbox(
-            _logins(plan, store, clock, address),
-            pins=SqlitePins(store.file, clock),
-            observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
-            connecting=tracing or UNFOLLOWED,
-            clock=clock,
-            ca_bundle=ca_bundle_of(configuration),
-            callers=callers,
-            find_endpoint=endpoint_of(None),
-        ) as tools,
+        opened_tokens(plan.oidc, store.file, clock, callers) as tokens,
+        _toolbox(plan, store, clock, address, metrics, tracing, callers, tokens) as tools,
     ):
         secrets, standing = KnownSecrets(plan.secrets), Standing(ReloadStatus(clock.now()))
-        authenticator = KeyAuthenticator(store.people, BadTokens(), clock)
+        authenticator = _authenticator(configuration, store, clock, tokens)
         bridge = RequestBridge(
             providers=plan.providers,
             recorder=store.recorder if metrics is None else metrics.recording(store.recorder),
@@ -210,17 +213,64 @@ async def composed(plan: Plan, listening: socket.socket | None = None) -> AsyncI
             on_disconnect=server.on_disconnect,
             fail=recording.fail,
         )
-        draining = Draining()
-        pages = partial(pages_of_logins, plan.secret, people=store.people, address=address)
+        draining, pages = Draining(), partial(pages_of_logins, plan.secret, people=store.people, address=address)
         door_of_api = ApiDoor(store.file, authenticator, clock, bridge, standing, tools, lambda: pages(tools.logins))
         async with aclosing(door_of_api) as api, bridge:
             own: dict[bytes, Application] = {
                 b"/healthz": health(__version__),
-                b"/readyz": readiness(draining, partial(_why_not_kept, store)),
+                b"/readyz": _readiness(configuration, draining, store, tokens),
                 b"/openapi.json": api,
             }
             door = shed_first(FrontDoor(bridge=bridge, api=api, own=own), Pressure(clock.monotonic))
-            yield Gateway(door, bridge, store, draining, metrics, tools, secrets, standing)
+            yield Gateway(door, bridge, store, draining, metrics, tools, secrets, standing, authenticator, tokens)
+
+
+def _toolbox(
+    plan: Plan,
+    store: Store,
+    clock: Clock,
+    address: str,
+    metrics: Metrics | None,
+    tracing: Tracing | None,
+    callers: CallerTokens,
+    tokens: TokenSignIn | None,
+) -> LiveToolbox:
+    return LiveToolbox(
+        _logins(plan, store, clock, address),
+        pins=SqlitePins(store.file, clock),
+        observer=UNOBSERVED_TOOLBOX if metrics is None else metrics.toolbox,
+        connecting=tracing or UNFOLLOWED,
+        clock=clock,
+        ca_bundle=ca_bundle_of(plan.configuration),
+        callers=callers,
+        find_endpoint=endpoint_of(None if tokens is None else tokens.issuer),
+    )
+
+
+def _authenticator(
+    configuration: Configuration, store: Store, clock: Clock, tokens: TokenSignIn | None
+) -> GatewayAuthenticator:
+    modes = [mode for mode in configuration.settings.auth.modes if mode in ("key", "oidc")]
+    return GatewayAuthenticator(
+        store.people, BadTokens(), clock, tokens, keys="key" in modes, tokens_first=modes[0] == "oidc"
+    )
+
+
+def _readiness(
+    configuration: Configuration, draining: Draining, store: Store, tokens: TokenSignIn | None
+) -> Application:
+    """Without the keys of the issuer nobody comes in, unless gateway keys let them in too."""
+    kept = partial(_why_not_kept, store)
+    if tokens is None:
+        return readiness(draining, kept)
+    unverifiable = partial(_why_unverifiable, tokens.issuer)
+    if "key" in configuration.settings.auth.modes:
+        return readiness(draining, kept, warnings=(unverifiable,))
+    return readiness(draining, kept, unverifiable)
+
+
+def _why_unverifiable(issuer: Issuer) -> str | None:
+    return issuer.why_unusable and "no token can be verified: the identity provider's keys are not known"
 
 
 def _way_out(configuration: Configuration) -> HttpUpstream:

@@ -22,6 +22,7 @@ from aibridge.database.upgrade import bring_up_to_date
 from aibridge.server import banner, worker
 from aibridge.server.config import At, Configuration, Wrong, load
 from aibridge.server.configured_models import configured_models
+from aibridge.server.configured_oidc import configured_oidc
 from aibridge.server.configured_providers import configured_providers
 from aibridge.server.configured_tools import configured_rules, configured_servers
 from aibridge.server.first_keys import first_keys
@@ -134,7 +135,8 @@ def replanned(configuration: Configuration, secret: Secret, *, bound: Sequence[s
 def _plan(configuration: Configuration, secret: Secret) -> Plan:
     providers = tuple(configured_providers(configuration))
     servers, tools = configured_servers(configuration), configured_rules(configuration)
-    return Plan(configuration, providers, secret, servers, tools, configured_models(configuration))
+    oidc = configured_oidc(configuration)
+    return Plan(configuration, providers, secret, servers, tools, configured_models(configuration), oidc)
 
 
 def _tell_of_proxies(plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""What a serving process looks after from time to time: keys that died under a stream, and a store that did."""
+"""What a serving process looks after from time to time: keys and tokens that died under a stream, and a store that did."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 
 from aibridge.bridge import RequestBridge
 from aibridge.database.files import DatabaseUnusable
-from aibridge.server.auth.authenticator import DENIED
-from aibridge.server.people import People
+from aibridge.server.auth.authenticator import GatewayAuthenticator
+from aibridge.server.auth.denials import Denied
 from aibridge.server.store import Store
 
 EVERY = 15.0
@@ -19,21 +19,23 @@ _AT_ONCE = 256  # keys that are looked up before others get a turn; some 4 ms
 _log = logging.getLogger(__name__)
 
 
-async def end_what_dead_keys_opened(bridge: RequestBridge, people: People, every: float = EVERY) -> None:
-    """Ends what was let in by keys that were revoked, expired or deleted since, or whose owner was suspended."""
+async def end_what_dead_keys_opened(
+    bridge: RequestBridge, authenticator: GatewayAuthenticator, every: float = EVERY
+) -> None:
+    """Ends what was let in by keys or tokens that were revoked, expired or deleted since, or whose owner was suspended."""
     while True:
         await asyncio.sleep(every)
-        for number, key_id in enumerate(bridge.credentials_in_use):
+        for number, credential_id in enumerate(bridge.credentials_in_use):
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
             try:
-                known = people.look_up(key_id)
+                found = authenticator.standing(credential_id)
             except DatabaseUnusable:
                 break  # nobody can say; the next look may
-            denial = "unknown" if known is None else people.why_dead(known)
-            if denial is not None:
-                _log.warning("ended what a dead key had opened", extra={"key_id": key_id, "reason": denial})
-                bridge.abort_credential(key_id, DENIED[denial])
+            if isinstance(found, Denied):
+                told = {"key_id": credential_id, "reason": found.reason}
+                _log.warning("ended what a dead key had opened", extra=told)
+                bridge.abort_credential(credential_id, found.words)
 
 
 async def failure_of(store: Store) -> None:

@@ -14,7 +14,7 @@ from aibridge import BreakerSettings, MemoryRecorder, ProviderStates, RequestBri
 from aibridge.clock import new_id
 from aibridge.server.api.app import management_app
 from aibridge.server.api.providers import providers_shown
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.people import People
 from aibridge.server.persons import Role, Scope
@@ -64,7 +64,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             ids = {name: await _recorded(at_work, people, name) for name in ("alice", "bob")}
             bridge = RequestBridge(providers=PROVIDERS, recorder=MemoryRecorder(), clock=clock)
             shown = partial(providers_shown, PROVIDERS, bridge.states, process=4711)
-            app: Any = management_app(reading, KeyAuthenticator(people, BadTokens(), clock), clock, shown)
+            app: Any = management_app(reading, GatewayAuthenticator(people, BadTokens(), clock), clock, shown)
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
                 yield Api(client, people, ids, bridge.states, clock)

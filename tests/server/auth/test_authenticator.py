@@ -12,7 +12,7 @@ import pytest
 from aibridge.clock import new_id
 from aibridge.errors import Problem, Refused
 from aibridge.ports import Identity
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.auth.key_format import make
 from aibridge.server.people import People
@@ -29,7 +29,7 @@ class Desk:
 
     people: People
     clock: SetClock
-    authenticator: KeyAuthenticator
+    authenticator: GatewayAuthenticator
     key: str
     key_id: str
     user_id: str
@@ -58,7 +58,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     with closing(People(database(tmp_path), hash_key=bytes(32), clock=clock, ids=new_id)) as people:
         user = people.create_user("alice", email="alice@example.org", groups=["staff"])
         made = people.create_key("alice", name="laptop")
-        authenticator = KeyAuthenticator(people, BadTokens(), clock)
+        authenticator = GatewayAuthenticator(people, BadTokens(), clock)
         yield Desk(people, clock, authenticator, made.secret, made.key.id, user.id)
 
 

@@ -9,6 +9,7 @@ from aibridge.server.configured_providers import configured_providers
 from aibridge.server.configured_tools import configured_rules
 from aibridge.tool_settings import ToolSettings
 
+OIDC = '[auth.oidc]\nissuer = "https://id.example"\n'
 ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
 
 
@@ -39,7 +40,15 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
         (ANTHROPIC + ANTHROPIC, "FILE: providers[1].name: 'anthropic' is the name of another provider too"),
         ('[auth]\nmodes = ["cookie"]', "FILE: auth.modes[0]: must be 'key', 'oidc', 'header' or 'coder'"),
         ("[auth]\nmodes = []", "FILE: auth.modes: must "),
-        ('[auth]\nmodes = ["oidc"]', 'FILE: auth.modes: must contain "key"'),
+        ('[auth]\nmodes = ["coder"]', 'FILE: auth.modes: must contain "key" or "oidc"'),
+        ('[auth]\nmodes = ["oidc"]', 'FILE: auth.modes: must not contain "oidc" without auth.oidc.issuer'),
+        ('[auth.oidc]\naudience = "a"', "FILE: auth.oidc.issuer: is required"),
+        ('[auth.oidc]\nissuer = "https://id.example"', "FILE: auth.oidc.audience: is required"),
+        (OIDC + "audience = []", "FILE: auth.oidc.audience: must "),
+        (OIDC + 'audience = "a"\nalgorithms = ["HS256"]', "FILE: auth.oidc.algorithms[0]: must be 'RS256', "),
+        (OIDC + 'audience = "a"\nalgorithms = ["none"]', "FILE: auth.oidc.algorithms[0]: must be 'RS256', "),
+        (OIDC + 'audience = "a"\nleeway = "10m"', "FILE: auth.oidc.leeway: must be less than or equal to 300"),
+        (OIDC + 'audience = "a"\nclient_id = "x"', "FILE: auth.oidc.client_id: unknown key"),
         ('[database]\nurl = "postgresql://u:hunter2@h/x"', "FILE: database.url: must be sqlite:///PATH"),
         ('[database]\nurl = "sqlite:///:memory:"', "FILE: database.url: must be sqlite:///PATH"),
         (
@@ -187,7 +196,6 @@ def test_the_whole_schema_parses_and_what_is_not_built_is_said_once(tmp_path: Pa
     assert list(configuration.warnings) == [
         "database.retention is not built yet and has no effect (deleting old records)",
         "database.durability is not built yet and has no effect (PostgreSQL)",
-        "auth mode 'oidc' is not built yet and has no effect",
         "auth mode 'coder' is not built yet and has no effect",
     ]
 
@@ -210,6 +218,18 @@ durability = "local"
 modes = ["key", "oidc"]
 [auth.oidc]
 issuer = "https://idp.example"
+audience = ["aibridge", "other"]
+username_claim = "upn"
+email_claim = "mail"
+groups_claim = "realm_access.roles"
+admin_groups = ["root"]
+auditor_groups = ["audit"]
+required_groups = "staff,guests"
+algorithms = "RS256,ES256"
+leeway = "1m"
+jwks_url = "https://idp.example/keys"
+allow_private = true
+ca_bundle = "ca.pem"
 [auth.coder]
 url = "https://coder.example"
 [[providers]]

@@ -144,7 +144,7 @@ def test_every_setting_is_shown_with_its_source_and_secrets_are_masked(tmp_path:
     text = f"""
         [server]
         secret = "{secret}"
-        [auth.oidc]
+        [auth.coder]
         client_secret = "{secret}"
         [[providers]]
         type = "anthropic"

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from aibridge.clock import new_id
 from aibridge.mcp import McpServer
 from aibridge.mcp.oauth.logins import Logins
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.configured_logins import PagesOfLogins
 from aibridge.server.people import People
@@ -36,7 +36,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     ):
         logins = Logins({"wiki": server}, store, redirect_uri=f"{PUBLIC}/back", page=str, clock=clock)
         pages = PagesOfLogins(logins, people, PUBLIC, b"s" * 32)
-        app = Starlette(routes=login_routes(pages, KeyAuthenticator(people, BadTokens(), clock), clock))
+        app = Starlette(routes=login_routes(pages, GatewayAuthenticator(people, BadTokens(), clock), clock))
 
         def client(address: str) -> httpx2.AsyncClient:
             return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=address)

@@ -1,4 +1,4 @@
-"""The API as a Starlette application: signed in with a key, read-only, JSON."""
+"""The API as a Starlette application: signed in with a key or a token, read-only, JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aibridge.server.api import problems, shapes
 from aibridge.server.api.asked import asked
 from aibridge.server.api.openapi import document
 from aibridge.server.api.readers import Reader, reader_of
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.reading import Reading
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 def management_app(
     reading: Reading,
-    authenticator: KeyAuthenticator,
+    authenticator: GatewayAuthenticator,
     clock: Clock,
     providers: ProvidersShown,
     toolbox: Callable[[], McpToolbox | None] = lambda: None,
@@ -70,7 +70,7 @@ class Pages:
     def __init__(
         self,
         reading: Reading,
-        authenticator: KeyAuthenticator,
+        authenticator: GatewayAuthenticator,
         clock: Clock,
         providers: ProvidersShown,
         toolbox: Callable[[], McpToolbox | None],
@@ -82,7 +82,7 @@ class Pages:
         self._providers = providers
 
     async def interceptions(self, request: Request) -> Response:
-        reader = self._reader(request)
+        reader = await self._reader(request)
         wanted = asked(request.query_params.multi_items(), me=reader.id, now=self._clock.now())
 
         if reader.only is None:
@@ -97,7 +97,7 @@ class Pages:
         return await _json(page)
 
     async def interception(self, request: Request) -> Response:
-        reader = self._reader(request)
+        reader = await self._reader(request)
         wanted: str = request.path_params["id"]
         find = partial(self._reading.interception, wanted, only_initiator=reader.only)
         found = await asyncio.to_thread(find)
@@ -111,18 +111,18 @@ class Pages:
         return await _json(lambda: msgspec.json.encode(shapes.interception(found)))
 
     async def providers(self, request: Request) -> Response:
-        reader = self._reader(request)
+        reader = await self._reader(request)
         # Here and not in a thread: what it reads changes with every request, and is small.
         body = msgspec.json.encode(self._providers(everything=reader.only is None))
         return Response(body, 200, problems.HEADERS, "application/json")
 
     async def mcp(self, request: Request) -> Response:
-        known, _ = self._authenticator.sign_in(request.scope)
-        reader = reader_of(known)
+        signed_in, _ = await self._authenticator.sign_in(request.scope)
+        reader = reader_of(signed_in)
         toolbox = self._toolbox()
         if toolbox is None:
             return await _json(lambda: msgspec.json.encode(shapes.McpServers([])))
-        user = known.user
+        user = signed_in.user
         actor = Actor(id=user.id, username=user.username, groups=user.groups)
         found = toolbox.status() if reader.only is None else toolbox.status_for(actor)
         return await _json(lambda: msgspec.json.encode(shapes.McpServers(found)))
@@ -130,9 +130,9 @@ class Pages:
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002  a page's argument
         return await _json(lambda: msgspec.json.encode(document()))
 
-    def _reader(self, request: Request) -> Reader:
-        known, _ = self._authenticator.sign_in(request.scope)
-        return reader_of(known)
+    async def _reader(self, request: Request) -> Reader:
+        signed_in, _ = await self._authenticator.sign_in(request.scope)
+        return reader_of(signed_in)
 
 
 async def _json(body: Callable[[], bytes]) -> Response:

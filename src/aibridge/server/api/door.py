@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aibridge.bridge import RequestBridge
 from aibridge.database.files import DatabaseFile
 from aibridge.ports import Clock
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.http.asgi import Application, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class ApiDoor:
     def __init__(
         self,
         file: DatabaseFile,
-        authenticator: KeyAuthenticator,
+        authenticator: GatewayAuthenticator,
         clock: Clock,
         bridge: RequestBridge,
         standing: Standing,

@@ -13,7 +13,7 @@ from aibridge.server.filters import NAMES, STATES
 
 _PROBLEMS = {
     400: "The question cannot be read.",
-    401: "There is no key, or it opens nothing.",
+    401: "There is no key or token, or it opens nothing.",
     403: "The key's scopes do not allow it.",
     429: "Too many bad keys came from the address.",
     503: "The database cannot answer at the moment.",
@@ -48,7 +48,13 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key of the gateway."}},
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key of the gateway, or a token of its identity provider.",
+                }
+            },
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aibridge.errors import Problem, Refused
-from aibridge.server.persons import KnownKey
+from aibridge.server.persons import SignedIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,13 @@ class Reader:
     only: str | None
 
 
-def reader_of(known: KnownKey) -> Reader:
-    """What a key lets its owner see: no more than the key's scopes say, nor than the owner's role.
+def reader_of(signed_in: SignedIn) -> Reader:
+    """What a credential lets its owner see: no more than its scopes say, nor than the owner's role.
 
     Raises:
         Refused: nothing (403).
     """
-    user, scopes = known.user, frozenset(known.key.scopes)
+    user, scopes = signed_in.user, frozenset(signed_in.scopes)
     if user.role in ("auditor", "admin") and scopes & {"read:all", "admin"}:
         return Reader(user.id, user.username, only=None)
     if scopes & {"read:own", "read:all", "admin"}:

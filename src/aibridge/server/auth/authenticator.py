@@ -1,23 +1,27 @@
-"""Finds the actor of a request by a gateway key, and takes every such key out of the request.
+"""Finds the actor of a request by a gateway key or a token of the identity provider, and takes both out of the request.
 
 `X-AIBridge-Token` alone decides where it is present; the other credential headers then are the caller's own, for the
-provider. Without it each of them may hold our key, and once one does all are dropped: a forgotten second key is not
-meant for a provider. What was revoked or suspended holds at the very next request: nothing is remembered here.
+provider. Without it each of them may hold our credential, and once one does all are dropped: a forgotten second key is
+not meant for a provider. What was revoked or suspended holds at the very next request: no decision is remembered here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aibridge.actor import Actor
 from aibridge.database.files import DatabaseUnusable
 from aibridge.errors import Header, Problem, Refused
 from aibridge.ports import Clock, Identity
-from aibridge.server.auth import own_keys
+from aibridge.server.auth import key_format, own_keys
 from aibridge.server.auth.bad_tokens import BadTokens
+from aibridge.server.auth.denials import KEY_DENIED, NO_KEYS_HERE, TOKEN_EXPIRED, Denied
 from aibridge.server.people import People
-from aibridge.server.persons import Denial, KnownKey
+from aibridge.server.persons import KnownKey, SignedIn
+
+if TYPE_CHECKING:
+    from aibridge.server.auth.oidc.sign_in import TokenSignIn
 
 # The second name is that of Coder's AI Gateway, for those who move over.
 TOKEN_HEADERS = frozenset({b"x-aibridge-token", b"x-coder-ai-governance-token"})
@@ -25,78 +29,123 @@ TOKEN_HEADERS = frozenset({b"x-aibridge-token", b"x-coder-ai-governance-token"})
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _ALL = TOKEN_HEADERS.union(_CREDENTIALS)
 
-# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
+# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute. After a
+# token that has ended it should: agents that get tokens from a command run it again.
 _UNAUTHORIZED: tuple[Header, ...] = ((b"www-authenticate", b'Bearer realm="aibridge"'), (b"x-should-retry", b"false"))
-_MISSING = (
-    "no gateway key: send your aibridge key as Authorization: Bearer, X-Api-Key or X-AIBridge-Token "
-    "(make one with: aibridge keys create)"
-)
+_PLACES = "as Authorization: Bearer, X-Api-Key or X-AIBridge-Token"
+_MISSING = f"no gateway key: send your aibridge key {_PLACES} (make one with: aibridge keys create)"
+_MISSING_BOTH = f"no gateway key or token: send your aibridge key, or a token of your identity provider, {_PLACES}"
+_MISSING_TOKEN = f"no token: send one of your identity provider {_PLACES}"
 _IN_PATH = "the path has an aibridge key in it: send it in a header, and make a new one, for paths are written to logs"
-DENIED: dict[Denial, str] = {
-    "unknown": "this is no key of this gateway: send your aibridge key, whole (make one with: aibridge keys create)",
-    "revoked": "your aibridge key has been revoked: use another (make one with: aibridge keys create)",
-    "expired": "your aibridge key has expired: use another (make one with: aibridge keys create)",
-    "suspended": "your account is suspended at this gateway: ask who runs it",
-}
+_PATH_HOLDS_TOKEN = "the path has a token in it: send it in a header, for paths are written to logs"  # noqa: S105  it is a sentence
 
 
-class KeyAuthenticator:
-    """See `aibridge.ports.Authenticator`."""
+class GatewayAuthenticator:
+    """See `aibridge.ports.Authenticator`.
 
-    __slots__ = ("_bad_tokens", "_clock", "_people")
+    `tokens`: those of an identity provider let people in too; `keys`: gateway keys do. A value of one shape is never
+    taken for the other. `tokens_first` says which counts where a request has one of each.
+    """
 
-    def __init__(self, people: People, bad_tokens: BadTokens, clock: Clock) -> None:
+    __slots__ = ("_bad_tokens", "_clock", "_keys", "_missing", "_people", "_tokens", "_tokens_first")
+
+    def __init__(
+        self,
+        people: People,
+        bad_tokens: BadTokens,
+        clock: Clock,
+        tokens: TokenSignIn | None = None,
+        *,
+        keys: bool = True,
+        tokens_first: bool = False,
+    ) -> None:
         self._people = people
         self._bad_tokens = bad_tokens
         self._clock = clock
+        self._tokens = tokens
+        self._keys = keys
+        self._tokens_first = tokens_first
+        self._missing = _MISSING if tokens is None else _MISSING_BOTH if keys else _MISSING_TOKEN
 
     async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
-        known, dropped = self.sign_in(scope)
-        if "use" not in known.key.scopes:
+        signed_in, dropped = await self.sign_in(scope)
+        if "use" not in signed_in.scopes:
             raise Refused(Problem(403, "your aibridge key may not send requests to models: it lacks the scope `use`"))
-        user = known.user
+        user = signed_in.user
         actor = Actor(id=user.id, username=user.username, email=user.email, groups=user.groups)
         headers = own_keys.without_keys(scope["headers"], dropped)
         query = own_keys.query_without_keys(scope.get("query_string", b""))
-        return Identity(actor, headers, query, credential_id=known.key.id)
+        if self._tokens is not None:
+            headers, query = self._tokens.own.without(headers), self._tokens.own.query_without(query)
+        return Identity(actor, headers, query, credential_id=signed_in.credential_id)
 
-    def sign_in(self, scope: Mapping[str, Any]) -> tuple[KnownKey, frozenset[bytes]]:
-        """The key that a request was sent with, and the names of the headers that are ours for that reason.
+    async def sign_in(self, scope: Mapping[str, Any]) -> tuple[SignedIn, frozenset[bytes]]:
+        """Whom a request was sent by, and the names of the headers that are ours for that reason.
 
         Raises:
-            Refused: 400 for a doubled credential or a key in the path, 401, 429 for too many bad ones, 503.
+            Refused: 400 for a doubled credential or one in the path, 401, 403, 429 for too many bad ones, 503.
         """
-        if own_keys.path_holds_key(scope.get("raw_path") or b""):
-            raise Refused(Problem(400, _IN_PATH))
+        self._check_path(scope.get("raw_path") or b"")
         given = _given(scope["headers"])
         token = given.pop(_TOKEN, None)
         values = [given[name] for name in _CREDENTIALS if name in given] if token is None else [token]
-        denial: Denial | None = None
-        for value in values:
-            found = self._identified(value)
-            if isinstance(found, KnownKey):
-                return found, _ALL if token is None else TOKEN_HEADERS
-            if denial is None or denial == "unknown":
-                denial = found
-        if denial is None:
-            raise Refused(Problem(401, _MISSING, headers=_UNAUTHORIZED))
-        raise self._refused(denial, scope)
-
-    def _identified(self, value: str) -> KnownKey | Denial:
+        if self._tokens_first:
+            values.sort(key=key_format.looks_like_ours)
+        denied: Denied | None = None
         try:
-            return self._people.identify(value)
+            for value in values:
+                found = self._by_key(value) if self._tokens is None else await self._by_either(self._tokens, value)
+                if isinstance(found, SignedIn):
+                    return found, _ALL if token is None else TOKEN_HEADERS
+                if denied is None or denied.is_unknown:
+                    denied = found
         except DatabaseUnusable:
             raise Refused(
                 Problem(503, "keys cannot be checked at the moment", headers=((b"retry-after", b"1"),))
             ) from None
+        if denied is None:
+            raise Refused(Problem(401, self._missing, headers=_UNAUTHORIZED))
+        raise self._refused(denied, scope)
 
-    def _refused(self, denial: Denial, scope: Mapping[str, Any]) -> Refused:
+    def standing(self, credential_id: str) -> SignedIn | Denied:
+        """What the credential that let somebody in is good for now, by its id. Raises: DatabaseUnusable."""
+        if self._tokens is not None:
+            found = self._tokens.standing(credential_id)
+            if found is not None:
+                return found
+        known = self._people.look_up(credential_id) if self._keys else None
+        if known is None:
+            return KEY_DENIED["unknown"]
+        denial = self._people.why_dead(known)
+        return _signed_in(known) if denial is None else KEY_DENIED[denial]
+
+    def _by_key(self, value: str) -> SignedIn | Denied:
+        found = self._people.identify(value)
+        return _signed_in(found) if isinstance(found, KnownKey) else KEY_DENIED[found]
+
+    async def _by_either(self, tokens: TokenSignIn, value: str) -> SignedIn | Denied:
+        if not key_format.looks_like_ours(value):
+            return await tokens.identified(value)
+        return self._by_key(value) if self._keys else NO_KEYS_HERE
+
+    def _check_path(self, path: bytes) -> None:
+        if own_keys.path_holds_key(path):
+            raise Refused(Problem(400, _IN_PATH))
+        if self._tokens is not None and self._tokens.own.is_in_path(path):
+            raise Refused(Problem(400, _PATH_HOLDS_TOKEN))
+
+    def _refused(self, denied: Denied, scope: Mapping[str, Any]) -> Refused:
         address = (scope.get("client") or ("",))[0]
         wait = self._bad_tokens.count(address, self._clock.monotonic())
         if wait:
-            headers = ((b"retry-after", str(wait).encode()), (b"x-should-retry", b"false"))
-            return Refused(Problem(429, "too many bad keys from your address: wait a minute", headers=headers))
-        return Refused(Problem(401, DENIED[denial], headers=_UNAUTHORIZED))
+            told = ((b"retry-after", str(wait).encode()), (b"x-should-retry", b"false"))
+            return Refused(Problem(429, "too many bad keys from your address: wait a minute", headers=told))
+        headers = _UNAUTHORIZED[:1] if denied is TOKEN_EXPIRED else _UNAUTHORIZED
+        return Refused(Problem(401, denied.words, headers=headers))
+
+
+def _signed_in(known: KnownKey) -> SignedIn:
+    return SignedIn(known.key.id, known.user, known.key.scopes)
 
 
 _TOKEN = b"token"

@@ -29,6 +29,7 @@ def check(config: Config = None, json: AsJson = False) -> None:
     from aibridge.server.cli import printing
     from aibridge.server.config import load
     from aibridge.server.configured_models import configured_models
+    from aibridge.server.configured_oidc import configured_oidc
     from aibridge.server.configured_providers import configured_providers
     from aibridge.server.configured_tools import configured_rules, configured_servers
     from aibridge.server.server_secret import configured_secret
@@ -38,6 +39,7 @@ def check(config: Config = None, json: AsJson = False) -> None:
     configured_servers(configuration)
     configured_rules(configuration)
     configured_models(configuration)
+    configured_oidc(configuration)
     configured_secret(configuration)
     if json:
         file = None if configuration.file is None else str(configuration.file)

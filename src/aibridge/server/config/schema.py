@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from aibridge.server.auth.oidc.rules import ALGORITHMS, Algorithm
 from aibridge.server.config.values import Duration, Size, Words, words
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -67,12 +68,28 @@ class Database(Table):
     durability: Literal["local", "database"] = "local"
 
 
+class Oidc(Table):
+    issuer: str
+    audience: Annotated[Words, Field(min_length=1)]
+    username_claim: str = Field(default="preferred_username", min_length=1)
+    email_claim: str = Field(default="email", min_length=1)
+    groups_claim: str = Field(default="groups", min_length=1)
+    admin_groups: Words = []
+    auditor_groups: Words = []
+    required_groups: Words = []
+    algorithms: Annotated[list[Algorithm], BeforeValidator(words), Field(min_length=1)] = list(ALGORITHMS)
+    leeway: Annotated[Duration, Field(le=300)] = 30.0
+    jwks_url: str | None = None
+    allow_private: bool = False
+    ca_bundle: str | None = None
+
+
 class Auth(Table):
     modes: Annotated[list[Literal["key", "oidc", "header", "coder"]], BeforeValidator(words), Field(min_length=1)] = [
         "key"
     ]
+    oidc: Oidc | None = None
     # Taken as they are until the modes are built; a client's secret may be among them.
-    oidc: dict[str, Any] = Field(default={}, repr=False, json_schema_extra={"secret": True})
     header: dict[str, Any] = Field(default={}, repr=False, json_schema_extra={"secret": True})
     coder: dict[str, Any] = Field(default={}, repr=False, json_schema_extra={"secret": True})
 

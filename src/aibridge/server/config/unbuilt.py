@@ -24,8 +24,11 @@ def refusals(settings: Settings) -> Iterator[tuple[At, str]]:
     url = settings.database.url
     if url is not None and (not url.startswith(SQLITE) or url in (SQLITE, f"{SQLITE}:memory:")):
         yield ("database", "url"), "must be sqlite:///PATH (PostgreSQL is not built yet)"
-    if "key" not in settings.auth.modes:
-        yield ("auth", "modes"), 'must contain "key" (the other modes are not built yet)'
+    modes = settings.auth.modes
+    if "key" not in modes and "oidc" not in modes:
+        yield ("auth", "modes"), 'must contain "key" or "oidc" (the other modes are not built yet)'
+    if "oidc" in modes and settings.auth.oidc is None:
+        yield ("auth", "modes"), 'must not contain "oidc" without auth.oidc.issuer and auth.oidc.audience'
     if settings.recording.redact:
         # Started all the same, the gateway would store what somebody believes is cut out.
         keep_none = "set prompts, tool_arguments and thoughts in [recording] to false to keep no content"
@@ -64,7 +67,9 @@ def warnings(settings: Settings, said: Collection[At], foreign: Iterable[str]) -
     for at, feature in _SINGLE.items():
         if at in said:
             yield f"{'.'.join(at)} {_LATER} ({feature})"
-    for mode in ("oidc", "header", "coder"):
+    if settings.auth.oidc is not None and "oidc" not in settings.auth.modes:
+        yield 'auth.oidc has no effect: auth.modes does not contain "oidc"'
+    for mode in ("header", "coder"):
         if mode in settings.auth.modes or any(at[:2] == ("auth", mode) for at in said):
             yield f"auth mode {mode!r} {_LATER}"
     yield from (f"{variable} {_LATER}" for variable in foreign)

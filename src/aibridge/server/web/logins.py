@@ -1,6 +1,6 @@
 """The pages where people log in at MCP servers: who are you, is this what you want, and the way back.
 
-The rule: a login is begun by a form that this server made for this browser, sent by the person whose key signed in; the
+The rule: a login is begun by a form that this server made for this browser, sent by the person whose key or token signed in; the
 link that leads here does nothing by itself. The pages answer to their own address and to loopback, not to other names.
 """
 
@@ -22,9 +22,9 @@ from aibridge.errors import RecordingFailed, Refused
 from aibridge.mcp import McpServer
 from aibridge.mcp.oauth.values import LoginFailed
 from aibridge.ports import Clock
-from aibridge.server.auth.authenticator import KeyAuthenticator
+from aibridge.server.auth.authenticator import GatewayAuthenticator
 from aibridge.server.configured_logins import CALLBACK, MOUNT, PagesOfLogins, login_page
-from aibridge.server.persons import KnownKey, User
+from aibridge.server.persons import SignedIn, User
 from aibridge.server.web import html
 from aibridge.server.web.sessions import Session, Sessions
 
@@ -33,7 +33,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _log = logging.getLogger(__name__)
 
 
-def login_routes(pages: PagesOfLogins, authenticator: KeyAuthenticator, clock: Clock) -> tuple[Route, ...]:
+def login_routes(pages: PagesOfLogins, authenticator: GatewayAuthenticator, clock: Clock) -> tuple[Route, ...]:
     shown = LoginPages(pages, authenticator, clock)
     return (
         Route(f"{MOUNT}/mcp/{{name}}/login", shown.login, methods=["GET", "POST"]),
@@ -46,16 +46,15 @@ class Visit:
     """A browser at one of the pages, and who sits there, if anybody signed in."""
 
     session: Session
-    known: KnownKey | None
+    known: SignedIn | None
     new: bool = False
 
 
 class LoginPages:
     """See the module."""
 
-    def __init__(self, pages: PagesOfLogins, authenticator: KeyAuthenticator, clock: Clock) -> None:
+    def __init__(self, pages: PagesOfLogins, authenticator: GatewayAuthenticator, clock: Clock) -> None:
         self._logins = pages.logins
-        self._people = pages.people
         self._authenticator = authenticator
         self._address = pages.address
         self._host = urlsplit(pages.address).hostname or ""
@@ -116,24 +115,24 @@ class LoginPages:
             return _page(403, html.message("Not accepted", words))
         action = form.get("action")
         if action == "sign-in":
-            return self._signed_in(request, visit, name, form.get("key", ""))
+            return await self._signed_in(request, visit, name, form.get("key", ""))
         if action == "sign-out":
             return self._back(name, self._sessions.made())
         if action == "continue" and visit.known is not None:
             return await self._sent_on(visit, name, visit.known.user)
         return self._asking_for_key(visit, name)
 
-    def _signed_in(self, request: Request, visit: Visit, name: str, key: str) -> Response:
+    async def _signed_in(self, request: Request, visit: Visit, name: str, key: str) -> Response:
         given = [(b"authorization", b"Bearer " + key.strip().encode("utf-8", "replace"))]
         try:
-            known, _ = self._authenticator.sign_in({"headers": given, "client": request.scope.get("client")})
+            known, _ = await self._authenticator.sign_in({"headers": given, "client": request.scope.get("client")})
         except Refused as refused:
             status = refused.problem.status
             return self._asking_for_key(visit, name, wrong=f"{refused.problem.message}.", status=status)
-        if "use" not in known.key.scopes:
+        if "use" not in known.scopes:
             wrong = "this key may not send requests to models: it lacks the scope use."
             return self._asking_for_key(visit, name, wrong=wrong, status=403)
-        return self._back(name, self._sessions.made(known.key.id))
+        return self._back(name, self._sessions.made(known.credential_id))
 
     async def _sent_on(self, visit: Visit, name: str, user: User) -> Response:
         server = self._server(name, user)
@@ -187,10 +186,10 @@ class LoginPages:
         session = self._sessions.opened(cookies)
         if session is None:
             return Visit(self._sessions.made(), None, new=True)
-        if session.key_id is None:
+        if session.credential_id is None:
             return Visit(session, None)
-        known = self._people.look_up(session.key_id)
-        if known is None or self._people.why_dead(known) is not None or "use" not in known.key.scopes:
+        known = self._authenticator.standing(session.credential_id)
+        if not isinstance(known, SignedIn) or "use" not in known.scopes:
             return Visit(self._sessions.made(), None, new=True)
         return Visit(session, known)
 

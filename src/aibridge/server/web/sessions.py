@@ -1,7 +1,7 @@
-"""Who sits at a browser: a cookie that says which key signed in, for an hour, under a key of the server's own.
+"""Who sits at a browser: a cookie that says which key or token signed in, for an hour, under a key of the server's own.
 
-Nothing is kept here, so that every worker knows every session; whether the key still opens anything is asked each time.
-Before somebody signs in there is a session too, without a key: forms are bound to one, against requests of other sites.
+Nothing is kept here, so that every worker knows every session; whether it still opens anything is asked each time.
+Before somebody signs in there is a session too, without one: forms are bound to one, against requests of other sites.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from http.cookies import CookieError, SimpleCookie
 from aibridge.ports import Clock
 
 LIFE = 3600  # seconds
-_SHAPE = re.compile(r"([0-9a-f]{64})\.([0-9a-f-]{36}|-)\.([0-9]{1,12})\.([0-9a-f]{64})")
+_SHAPE = re.compile(r"([0-9a-f]{64})\.((?:oidc-)?[0-9a-f-]{36}(?:-[0-9]{1,12})?|-)\.([0-9]{1,12})\.([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser; `key_id` is the key that signed in, None before."""
+    """A browser; `credential_id` is what signed in, None before."""
 
     id: str = field(repr=False)
-    key_id: str | None
+    credential_id: str | None
     ends: int
 
 
@@ -41,9 +41,9 @@ class Sessions:
         # The prefix keeps other hosts of the same domain from setting it (RFC 6265bis section 4.1.3.2).
         self.name = "__Host-aibridge" if secure else "aibridge"
 
-    def made(self, key_id: str | None = None) -> Session:
+    def made(self, credential_id: str | None = None) -> Session:
         """A new one, also for a browser that has one: a session from before the sign-in must not become signed in."""
-        return Session(self._random(32).hex(), key_id, int(self._clock.now().timestamp()) + LIFE)
+        return Session(self._random(32).hex(), credential_id, int(self._clock.now().timestamp()) + LIFE)
 
     def opened(self, cookies: str) -> Session | None:
         """The session in a `Cookie` header; None: there is none, or it has ended."""
@@ -54,17 +54,17 @@ class Sessions:
         shape = None if found is None else _SHAPE.fullmatch(found.value)
         if shape is None:
             return None
-        word, key_id, ends, mac = shape.groups()
-        if not hmac.compare_digest(mac, self._mac("session", word, key_id, ends)):
+        word, credential_id, ends, mac = shape.groups()
+        if not hmac.compare_digest(mac, self._mac("session", word, credential_id, ends)):
             return None
         if int(ends) <= self._clock.now().timestamp():
             return None
-        return Session(word, None if key_id == "-" else key_id, int(ends))
+        return Session(word, None if credential_id == "-" else credential_id, int(ends))
 
     def cookie(self, session: Session) -> str:
         """The value of `Set-Cookie`."""
-        key_id, ends = session.key_id or "-", str(session.ends)
-        value = ".".join((session.id, key_id, ends, self._mac("session", session.id, key_id, ends)))
+        credential_id, ends = session.credential_id or "-", str(session.ends)
+        value = ".".join((session.id, credential_id, ends, self._mac("session", session.id, credential_id, ends)))
         left = max(0, session.ends - int(self._clock.now().timestamp()))
         secure = "; Secure" if self._secure else ""
         # Lax: the way back from an authorization server is a navigation from another site.
@@ -72,7 +72,7 @@ class Sessions:
 
     def form_token(self, session: Session, form: str) -> str:
         """What a form of this session carries, so that nobody else's page can send it."""
-        return self._mac("form", session.id, session.key_id or "-", form)
+        return self._mac("form", session.id, session.credential_id or "-", form)
 
     def _mac(self, *words: str) -> str:
         return hmac.digest(self._key, "\0".join(words).encode(), "sha256").hex()

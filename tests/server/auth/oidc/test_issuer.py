@@ -93,7 +93,7 @@ async def test_who_was_told_that_a_name_is_unknown_is_told_the_same_again(issuer
 
     assert await issuer.key("made-up", "ES256") is None
     assert await issuer.key("made-up", "ES256") is None
-    assert "just looked at" in str(await why_not(issuer, "made-up-too"))
+    assert "a moment ago" in str(await why_not(issuer, "made-up-too"))
 
 
 async def test_keys_that_are_known_hold_for_a_day_while_the_issuer_is_down(

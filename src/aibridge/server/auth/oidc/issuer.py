@@ -31,6 +31,7 @@ STALE = 86400.0
 """Seconds that keys hold which the issuer was not asked about: it does not answer."""
 _PATIENCE = 5.0  # seconds that a request waits for the issuer
 _RETRIES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds after the first, second ... failure in a row
+_JUST_ASKED = "was asked for its keys a moment ago"
 _REMEMBERED = 256  # names of keys that the issuer does not have
 
 _log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Issuer:
         if not self._is_usable() or self._fault is not None:
             raise IssuerUnavailable(str(self._fault), AGAIN)
         if joined:  # that look may have begun before the key was there
-            raise IssuerUnavailable("its keys were just looked at", AGAIN)
+            raise IssuerUnavailable(_JUST_ASKED, AGAIN)
         if len(self._unknown) >= _REMEMBERED:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[kid] = None
@@ -136,7 +137,7 @@ class Issuer:
             if self._asked_at is not None and now - self._asked_at < AGAIN:
                 if kid in self._unknown and self._fault is None:
                     return False
-                raise IssuerUnavailable(self._fault or "its keys were just looked at", self._asked_at + AGAIN - now)
+                raise IssuerUnavailable(self._fault or _JUST_ASKED, self._asked_at + AGAIN - now)
             self._asked_at = now
             self._unknown.clear()
         try:
