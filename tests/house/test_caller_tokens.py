@@ -1,0 +1,184 @@
+"""`aibridge serve` where people come with tokens of an identity provider, and MCP servers are asked with them.
+
+Real SDKs, a server that checks each token, a token endpoint that exchanges them; and none of them is written anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse
+
+from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
+from tests.exchanges import DialectName
+from tests.fakes.oidc import AUDIENCE, OidcIssuer, serving_oidc
+from tests.house.conversation import Conversation
+from tests.mcp.caller.protected import CLIENT, CLIENT_SECRET, Exchange, Tracker, audiences_of, claims_of
+from tests.mcp.real_servers import serving, text
+from tests.server.installation import Installation, Running
+from tests.server.test_reloading import reloaded
+
+pytestmark = pytest.mark.anyio
+
+LOOK_UP = "Use tracker_read to look it up."
+EXCHANGE = f'exchange = true\nclient_id = "{CLIENT}"\nclient_secret = "env:EXCHANGING"\n'
+
+
+@dataclass
+class Company:
+    """Its identity provider, its tracker, and its gateway."""
+
+    issuer: OidcIssuer
+    exchange: Exchange
+    tracker: Tracker
+    url: str
+    installation: Installation
+
+    def configure(self, more: str, rest: str = "") -> None:
+        oidc = f'[auth.oidc]\nissuer = "{self.issuer.url}"\naudience = "{AUDIENCE}"\nallow_private = true\n'
+        tracker = (
+            f'[[mcp_servers]]\nname = "tracker"\nurl = "{self.url}"\nallow_private = true\nauth = "caller"\n{more}'
+        )
+        self.installation.configure(f"{oidc}{rest}{tracker}")
+
+    def token(self, person: str, *audiences: str, **more: Any) -> str:
+        return self.issuer.token(f"sub-{person}", aud=[AUDIENCE, *audiences], scope="read", **more)
+
+
+@pytest.fixture
+async def company(tmp_path: Path) -> AsyncIterator[Company]:
+    provider = SimulatedProvider()
+    async with serve_simulator(provider) as provider_url, serving_oidc() as issuer:
+        tracker = Tracker(issuer, time.time)
+        environ = {"AIBRIDGE_AUTH__MODES": "oidc,key", "EXCHANGING": CLIENT_SECRET}
+        installation = Installation(tmp_path, provider, provider_url, environ)
+        async with serving(tracker) as url:
+            yield Company(issuer, Exchange(issuer, time.time), tracker, url, installation)
+
+
+@asynccontextmanager
+async def talking(
+    server: Running, dialect: DialectName, token: str, *, stream: bool = True
+) -> AsyncIterator[Conversation]:
+    async with Conversation(server.url, dialect, stream, key=token, prompt=LOOK_UP) as talk:
+        yield talk
+
+
+@pytest.mark.parametrize("dialect", ["messages", "chat_completions", "responses"])
+async def test_two_people_talk_each_with_their_own_rights_and_go_on_with_new_tokens(
+    company: Company, dialect: DialectName
+) -> None:
+    company.exchange.scopes["sub-ada"] = "read write"
+    company.configure(EXCHANGE)
+    own = {person: [company.token(person), company.token(person, jti="later")] for person in ("ada", "bob")}
+    texts = []
+    async with company.installation.serving() as server:
+        for person, (token, later) in own.items():
+            async with talking(server, dialect, token) as talk:
+                await talk.ask()
+                texts.append(talk.text)
+            history = [*talk.history, {"role": "user", "content": LOOK_UP}]
+            async with talking(server, dialect, later) as talk:
+                talk.history = list(history)
+                await talk.ask()
+                texts.append(talk.text)
+            assert f"read as sub-{person}" in texts[-2]
+            assert f"read as sub-{person}" in texts[-1]
+    claims = [claims_of(token, company.issuer, 0.0) for token in company.tracker.shown]
+
+    assert [asked["subject_token"] for asked in company.exchange.asked] == [*own["ada"], *own["bob"]]
+    assert company.tracker.shown == company.exchange.given
+    assert {str(audiences_of(each or {})) for each in claims} == {str([company.url])}
+    assert ["bmcp_tracker_write" in str(turn.body) for turn in company.installation.provider.ledger[::2]] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+async def test_a_token_goes_on_as_it_is_only_where_it_names_the_server(company: Company) -> None:
+    company.configure("announce_login = true\n")
+    narrow, wide = company.token("ada"), company.token("bob", company.url)
+    key = await company.installation.key("admin")
+    async with company.installation.serving() as server:
+        async with Conversation(server.url, "messages", True, key=narrow, prompt="Use tracker_login, please.") as ada:
+            await ada.ask()
+        async with talking(server, "messages", wide) as bob:
+            await bob.ask()
+        async with Conversation(server.url, "messages", True, key=key, prompt="Use tracker_login, please.") as admin:
+            await admin.ask()
+        async with server.client(narrow) as client:
+            (status,) = (await client.get("/api/v2/aibridge/mcp")).json()["results"]
+
+    assert company.tracker.shown == [wide]
+    assert f"must name {company.url}" in ada.text
+    assert "read as sub-bob" in bob.text
+    assert "a gateway key is shown to no other server" in admin.text
+    assert "your token is not for this server" in status["last_error"]
+    assert company.exchange.asked == []
+
+
+async def test_a_server_that_is_asked_otherwise_from_now_on_is_so_without_a_restart(company: Company) -> None:
+    company.configure("")
+    token = company.token("ada", company.url)
+    async with company.installation.serving() as server:
+        async with talking(server, "messages", token) as before:
+            await before.ask()
+        company.configure(EXCHANGE)
+        await reloaded(company.installation, server)
+        async with talking(server, "messages", token) as after:
+            await after.ask()
+
+    assert "read as sub-ada" in before.text
+    assert "read as sub-ada" in after.text
+    assert company.tracker.shown == [token, *company.exchange.given]
+    assert len(company.exchange.given) == 1
+
+
+async def test_no_token_is_in_anything_that_is_written_nor_goes_to_the_provider(company: Company) -> None:
+    company.configure(EXCHANGE, '[metrics]\nport = 0\n[dumps]\nfolder = "dumps"\n')
+    company.installation.environ["AIBRIDGE_SERVER__LOG_LEVEL"] = "debug"
+
+    async def repeats(_: dict[str, Any]) -> Any:
+        return text(f"you were shown {' '.join(company.tracker.shown)}")
+
+    company.tracker.answers["read"] = repeats
+    ada, bob = company.token("ada"), company.token("bob")
+    async with company.installation.serving() as server:
+        async with talking(server, "messages", ada) as talk, server.client(ada) as client:
+            await talk.ask()
+            company.exchange.before = lambda _: _denied(bob)
+            async with talking(server, "messages", bob) as denied:
+                await denied.ask()
+            pages = [await client.get(f"/api/v2/aibridge/{page}") for page in ("mcp", "interceptions", "providers")]
+            found = re.search(r"metrics\s+(http\S+)", server.banner)
+            assert found is not None
+            pages.append(await client.get(found[1], headers={"authorization": ""}))
+        server.signal()
+        assert await server.ended() == 0
+    folder = company.installation.folder
+    written = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    asked = [f"{turn.headers} {turn.body!r}".encode() for turn in company.installation.provider.ledger]
+
+    assert "you were shown [redacted]" in talk.text
+    assert any("dumps" in path for path in written)
+    assert len(company.exchange.given) == 1
+    for secret in (ada, bob, *company.exchange.given, CLIENT_SECRET):
+        for where, content in {
+            **written,
+            "provider": b"".join(asked),
+            "pages": b"".join(page.content for page in pages),
+        }.items():
+            assert secret.encode() not in content, where
+
+
+def _denied(subject: str) -> Any:
+    return JSONResponse({"error": "access_denied", "error_description": f"{subject} may not"}, 403)
