@@ -22,7 +22,7 @@ from tests.fakes.oidc import AUDIENCE, OidcIssuer, serving_oidc
 from tests.house.conversation import Conversation
 from tests.mcp.caller.protected import CLIENT, CLIENT_SECRET, Exchange, Tracker, audiences_of, claims_of
 from tests.mcp.real_servers import serving, text
-from tests.server.installation import Installation, Running
+from tests.server.installation import Installation, Ran, Running
 from tests.server.test_reloading import reloaded
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +182,31 @@ async def test_no_token_is_in_anything_that_is_written_nor_goes_to_the_provider(
 
 def _denied(subject: str) -> Any:
     return JSONResponse({"error": "access_denied", "error_description": f"{subject} may not"}, 403)
+
+
+async def test_an_administrator_tries_with_a_token_in_a_file_what_people_will_get(company: Company) -> None:
+    company.configure(EXCHANGE)
+    file = company.installation.folder / "ada.jwt"
+    config = ("--config", str(company.installation.file))
+
+    async def tried(token: str, *command: str) -> Ran:
+        file.write_text(f"{token}\n")
+        return await company.installation.run("mcp", *command, "--token-file", str(file), *config)
+
+    good = await tried(company.token("ada"), "test", "tracker")
+    listed = await tried(company.token("ada"), "tools", "tracker", "--json")
+    foreign = await tried(company.issuer.token("sub-ada", aud="another"), "test", "tracker")
+    no_token = await tried("canary-that-is-no-token", "test", "tracker")
+    company.exchange.before = lambda _: _denied("sub-ada")
+    denied = await tried(company.token("ada"), "test", "tracker")
+    company.issuer.is_down = True
+    down = await tried(company.token("ada"), "list")
+
+    assert good.out.startswith("tracker is up (streamable_http, protocol 2026-07-28); tools offered: 1")
+    assert [tool["name"] for tool in listed.json()["tools"]] == ["read"]
+    assert "for another audience than this gateway" in foreign.err
+    assert no_token.err == f"aibridge: what is in the file is no token of {company.issuer.url}\n"
+    assert "gives you no token for this server (access_denied)" in denied.err
+    assert "the token cannot be verified: the identity provider" in down.err
+    assert [ran.status for ran in (good, foreign, no_token, denied, down)] == [0, 1, 1, 1, 1]
+    assert company.tracker.shown == company.exchange.given

@@ -239,13 +239,13 @@ async def test_a_server_that_is_asked_with_callers_tokens_says_so_to_commands_an
             answer = await client.post("/anthropic/v1/messages", json=asked)
             own = await client.get("/api/v2/aibridge/mcp")
 
-    why = "it is asked with the token that its user comes with to the gateway; a command has none"
+    why = "it is asked with the token that its user comes with to the gateway; name one with --token-file"
     words = (
         "you did not come with a token of your identity provider, or it has ended (a gateway key is shown to no other"
     )
     assert [(each["state"], each["login"], each["last_error"]) for each in listed.json()] == [("unused", None, why)]
     assert why in told.out
-    assert (tried.status, tried.err) == (1, f"aibridge: the MCP server wiki cannot be asked from here: {why}\n")
+    assert (tried.status, tried.err) == (1, f"aibridge: the MCP server wiki was not asked: {why}\n")
     assert no_login.err == "aibridge: nobody logs in at the MCP server wiki: its auth is caller, not oauth\n"
     assert "canary" not in shown.out
     (status,) = own.json()["results"]

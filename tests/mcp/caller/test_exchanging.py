@@ -1,6 +1,7 @@
 """Servers that are asked with a token which the person's own was exchanged for (RFC 8693)."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -326,6 +327,22 @@ async def test_a_token_is_not_used_for_longer_than_the_one_that_it_comes_from_li
 
     assert "it has ended" in (ended.error or "")
     assert asked == 1
+
+
+async def test_what_was_issued_for_a_server_is_forgotten_when_it_is_configured_otherwise() -> None:
+    async with house(exchange=True) as h:
+        h.comes(ADA)
+        first = await h.exchanges.token(ADA.actor.id, h.server)
+        h.exchanges.reconfigure([h.server])
+        same = await h.exchanges.token(ADA.actor.id, h.server)
+        other = replace(h.server, scopes=("read",))
+        narrower = await h.exchanges.token(ADA.actor.id, other)
+        h.exchanges.reconfigure([])
+        left = len(h.exchanges._all)
+
+    assert first is same
+    assert narrower.value != first.value
+    assert left == 0
 
 
 async def test_where_the_endpoint_must_not_be_asked_no_token_leaves() -> None:

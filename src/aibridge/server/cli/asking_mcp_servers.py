@@ -14,12 +14,12 @@ from aibridge.clock import SystemClock
 from aibridge.database.files import DatabaseFile
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.errors import RecordingFailed
-from aibridge.mcp import Authorization, McpServer, McpToolbox, NotAuthorized
-from aibridge.mcp.authorization import AuthorizationFor
+from aibridge.mcp import McpServer, McpToolbox
 from aibridge.mcp.oauth.logins import Logins
 from aibridge.mcp.status import ServerStatus
 from aibridge.ports import Identity
 from aibridge.server.cli import opening
+from aibridge.server.cli.asking_as_callers import authorization_by_file
 from aibridge.server.config import Configuration, load
 from aibridge.server.configured_logins import authorization_with, login_page, opened_logins, pages_address
 from aibridge.server.configured_tools import ca_bundle_of, configured_servers
@@ -28,28 +28,29 @@ from aibridge.server.persons import NotPossible
 from aibridge.server.server_secret import server_secret
 from aibridge.stores.pins import SqlitePins
 
-_CALLERS = "it is asked with the token that its user comes with to the gateway; a command has none"
 _PATIENCE = 35.0  # seconds; more than the toolbox takes to give up an attempt
 
 
-def statuses(config: Path | None, user: str | None) -> list[ServerStatus]:
-    """How all servers do. Raises: Wrong, DatabaseUnusable, NotPossible."""
+def statuses(config: Path | None, user: str | None, token_file: Path | None) -> list[ServerStatus]:
+    """How all servers do. Raises: Wrong, DatabaseUnusable, NotPossible, PrivateFileUnusable."""
     configuration = load(config)
     servers = configured_servers(configuration)
-    return asyncio.run(_asked(configuration, servers, _actor(config, servers, user), None))
+    return asyncio.run(_asked(configuration, servers, _actor(config, servers, user), None, token_file))
 
 
-def status_of(config: Path | None, name: str, user: str | None, *, show_complaints: bool = False) -> ServerStatus:
-    """How one does, which must be up. Raises: Wrong, DatabaseUnusable, NotPossible."""
+def status_of(
+    config: Path | None, name: str, user: str | None, token_file: Path | None, *, show_complaints: bool = False
+) -> ServerStatus:
+    """How one does, which must be up. Raises: Wrong, DatabaseUnusable, NotPossible, PrivateFileUnusable."""
     configuration = load(config)
     server = _named(configured_servers(configuration), name)
     actor = _actor(config, [server], user)
     if not server.is_offered_to(actor):
         raise NotPossible(f"the MCP server {name} is not for {user}: it is for {', '.join(server.groups)}")
     complaints = sys.stderr if show_complaints else None
-    (status,) = asyncio.run(_asked(configuration, [server], actor, complaints))
-    if server.auth == "caller":
-        raise NotPossible(f"the MCP server {name} cannot be asked from here: {_CALLERS}")
+    (status,) = asyncio.run(_asked(configuration, [server], actor, complaints, token_file))
+    if server.auth == "caller" and status.state == "unused":
+        raise NotPossible(f"the MCP server {name} was not asked: {status.last_error}")
     if status.login == "needed":
         whose = "of each user's own: say whose with --user" if user is None else f"of {user}: {status.last_error}"
         raise NotPossible(f"the MCP server {name} wants a login {whose}")
@@ -111,14 +112,16 @@ async def _asked(
     servers: list[McpServer] | tuple[McpServer, ...],
     actor: Actor,
     complaints: TextIO | None,
+    token_file: Path | None,
 ) -> list[ServerStatus]:
     log_to_stderr("text", level="error")
     pins, clock, identity = _pins(configuration), SystemClock(), Identity(actor, [], b"")
     async with (
         logins_of(configuration, servers) as logins,
+        authorization_by_file(configuration, token_file, actor, authorization_with(logins, clock)) as authorization,
         McpToolbox(
             servers,
-            authorization=_authorization(authorization_with(logins, clock)),
+            authorization=authorization,
             pins=pins,
             patience=_PATIENCE,
             complaints=complaints,
@@ -128,32 +131,6 @@ async def _asked(
         await toolbox.tools(identity)
         own = {status.name: status for status in toolbox.status_for(actor)}
         return [own.get(status.name, status) for status in toolbox.status()]
-
-
-class _Tokenless:
-    """The `Authorization` of servers that are asked with a caller's token, where there is no caller."""
-
-    def missing(self) -> str:
-        return _CALLERS
-
-    def rights(self) -> object:
-        return None
-
-    def secrets(self) -> tuple[str, ...]:
-        return ()
-
-    async def header(self) -> str | None:
-        raise NotAuthorized(_CALLERS)
-
-    async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:  # noqa: ARG002  the port's arguments
-        return False
-
-
-def _authorization(otherwise: AuthorizationFor) -> AuthorizationFor:
-    def authorization(server: McpServer, identity: Identity) -> Authorization:
-        return _Tokenless() if server.auth == "caller" else otherwise(server, identity)
-
-    return authorization
 
 
 def _pins(configuration: Configuration) -> SqlitePins:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,14 +17,19 @@ app = typer.Typer(no_args_is_help=True, help="MCP servers, whose tools are offer
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The server's name in the configuration.")]
 User = Annotated[str | None, typer.Option(help="Ask as this user (a name or an id); else as a member of every group.")]
 
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="A user's token, for servers that are asked with it."),
+]
+
 
 @app.command("list")
-def list_servers(user: User = None, config: Config = None, json: AsJson = False) -> None:
+def list_servers(user: User = None, token_file: TokenFile = None, config: Config = None, json: AsJson = False) -> None:
     """Connect to all servers and say how each does."""
     from aibridge.server.cli import printing
     from aibridge.server.cli.asking_mcp_servers import statuses
 
-    found = statuses(config, user)
+    found = statuses(config, user, token_file)
     if json:
         printing.as_json(found)
         return
@@ -46,12 +52,14 @@ def list_servers(user: User = None, config: Config = None, json: AsJson = False)
 
 
 @app.command()
-def tools(name: Name, user: User = None, config: Config = None, json: AsJson = False) -> None:
+def tools(
+    name: Name, user: User = None, token_file: TokenFile = None, config: Config = None, json: AsJson = False
+) -> None:
     """List a server's tools: those that are offered, and those that are left out and why."""
     from aibridge.server.cli import printing
     from aibridge.server.cli.asking_mcp_servers import status_of
 
-    found = status_of(config, name, user)
+    found = status_of(config, name, user, token_file)
     if json:
         printing.as_json(found)
         return
@@ -61,12 +69,14 @@ def tools(name: Name, user: User = None, config: Config = None, json: AsJson = F
 
 
 @app.command("test")
-def connect(name: Name, user: User = None, config: Config = None, json: AsJson = False) -> None:
+def connect(
+    name: Name, user: User = None, token_file: TokenFile = None, config: Config = None, json: AsJson = False
+) -> None:
     """Connect to one server and read its list; a local server's own complaints are shown."""
     from aibridge.server.cli import printing
     from aibridge.server.cli.asking_mcp_servers import status_of
 
-    found = status_of(config, name, user, show_complaints=True)
+    found = status_of(config, name, user, token_file, show_complaints=True)
     printing.as_json(found) if json else printing.line(_in_words(found))
 
 
