@@ -180,9 +180,15 @@ async def _banner(process: asyncio.subprocess.Process) -> str:
 
 
 async def _ready(server: Running) -> None:
-    """With several workers the sockets listen before the first of them serves; the kernel lets us wait."""
+    """With several workers the sockets listen before the first of them serves; the kernel lets us wait.
+
+    Where only tokens let people in, a server is ready once it has fetched the issuer's keys.
+    """
     async with asyncio.timeout(BOUND), server.client() as client:
-        assert (await client.get("/readyz")).status_code == 200
+        while True:
+            if (await client.get("/readyz")).status_code == 200:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

@@ -13,6 +13,7 @@ from aibridge.server.process import Plan
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not listened on
 _PLACEHOLDER = "YOUR-AIBRIDGE-KEY"
+_TOKEN = "YOUR-TOKEN"  # noqa: S105  it stands for one
 
 
 def say(plan: Plan, keys: FirstKeys, listening: socket.socket, scraped: Sequence[socket.socket] = ()) -> None:
@@ -43,11 +44,14 @@ def lines(plan: Plan, keys: FirstKeys, address: str, metrics: str | None = None)
         yield f"metrics        {metrics}/metrics"
     if keys.admin_file is not None:
         yield f"admin key      in the file {keys.admin_file}"
+    takes_keys = "key" in configuration.settings.auth.modes
+    if plan.oidc is not None:
+        yield f"tokens         of {plan.oidc.issuer}"
     if keys.to_paste is not None:
         yield f"key            {keys.to_paste}"
-    else:
+    elif takes_keys:
         yield f"key            make one with: {_create_command(plan)}"
-    yield from _clients(plan.providers, keys.to_paste or _PLACEHOLDER, address)
+    yield from _clients(plan.providers, keys.to_paste or (_PLACEHOLDER if takes_keys else _TOKEN), address)
 
 
 def _credentials_of(provider: Provider) -> str:

@@ -61,7 +61,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, more: str = "", *options: str) -> AsyncIterator[House]:
+async def house(
+    folder: Path, more: str = "", *options: str, environ: dict[str, str] | None = None
+) -> AsyncIterator[House]:
     provider, wiki = SimulatedProvider(), Wiki()
     async with (
         serve_simulator(provider) as provider_url,
@@ -74,7 +76,11 @@ async def house(folder: Path, more: str = "", *options: str) -> AsyncIterator[Ho
             f'[[mcp_servers]]\nname = "wiki"\nurl = "{url}"\nauth = "oauth"\nallow_private = true\n'
             f"announce_login = true\n{more}"
         )
-        installation.environ |= {"AIBRIDGE_SERVER__SECRET": SECRET, "AIBRIDGE_SERVER__LOG_LEVEL": "debug"}
+        installation.environ |= {
+            "AIBRIDGE_SERVER__SECRET": SECRET,
+            "AIBRIDGE_SERVER__LOG_LEVEL": "debug",
+            **(environ or {}),
+        }
         hash_key = derived_key(Secret(SECRET), "token hashes")
         with open_people(folder / "aibridge.db", hash_key=hash_key, clock=SystemClock(), ids=new_id) as people:
             for person in ("ada", "bob"):
@@ -215,9 +221,9 @@ async def test_keys_that_open_nothing_sign_in_nobody(tmp_path: Path) -> None:
     assert (wrong.status_code, narrow.status_code) == (401, 403)
     assert "this is no key of this gateway" in wrong.text
     assert "lacks the scope use" in narrow.text
-    assert "Your key" in still.text
-    assert "Your key" in signed_out.text
-    assert "Your key" in suspended.text
+    assert "Your aibridge key" in still.text
+    assert "Your aibridge key" in signed_out.text
+    assert "Your aibridge key" in suspended.text
 
 
 async def test_the_way_back_is_for_the_browser_that_began(tmp_path: Path) -> None:

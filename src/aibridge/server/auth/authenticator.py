@@ -67,6 +67,17 @@ class GatewayAuthenticator:
         self._tokens_first = tokens_first
         self._missing = _MISSING if tokens is None else _MISSING_BOTH if keys else _MISSING_TOKEN
 
+    @property
+    def wanted(self) -> str:
+        """What people sign in with, in words for them."""
+        if self._tokens is None:
+            return "your aibridge key"
+        return (
+            "your aibridge key or a token of your identity provider"
+            if self._keys
+            else "a token of your identity provider"
+        )
+
     async def authenticate(self, scope: Mapping[str, Any]) -> Identity:
         signed_in, dropped = await self.sign_in(scope)
         if "use" not in signed_in.scopes:

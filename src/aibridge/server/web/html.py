@@ -30,17 +30,17 @@ def message(title: str, words: str) -> str:
     return _page(title, f"<p>{escape(words)}</p>")
 
 
-def sign_in(server: str, form_token: str, wrong: str | None) -> str:
-    """Asks for a key. `wrong` says why the last one did not do."""
+def sign_in(server: str, form_token: str, wanted: str, wrong: str | None) -> str:
+    """Asks for what is `wanted`: a key or a token. `wrong` says why the last one did not do."""
     told = "" if wrong is None else f'<p class="wrong">{escape(wrong)}</p>'
     return _page(
         "Sign in to aibridge",
-        f"<p>To log in at the MCP server <strong>{escape(server)}</strong>, say first who you are: with your aibridge"
-        f" key, which is sent to this gateway only.</p>{told}"
+        f"<p>To log in at the MCP server <strong>{escape(server)}</strong>, say first who you are: with"
+        f" {escape(wanted)}, which is sent to this gateway only.</p>{told}"
         + _form(
             form_token,
             "sign-in",
-            '<label>Your key<input type="password" name="key" autocomplete="off" required autofocus></label>'
+            f'<label>{escape(wanted.capitalize())}<input type="password" name="key" autocomplete="off" required autofocus></label>'
             "<button>Sign in</button>",
         ),
     )

@@ -150,7 +150,7 @@ class LoginPages:
 
     def _asking_for_key(self, visit: Visit, name: str, *, wrong: str | None = None, status: int = 200) -> Response:
         # The name is shown as it came, whether there is such a server or not: only who signs in may know.
-        page = html.sign_in(name, self._sessions.form_token(visit.session, name), wrong)
+        page = html.sign_in(name, self._sessions.form_token(visit.session, name), self._authenticator.wanted, wrong)
         return _page(status, page, self._sessions.cookie(visit.session))
 
     def _confirming(self, visit: Visit, name: str, user: User) -> Response:
