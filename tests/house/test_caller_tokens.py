@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.mcp.caller.protected import CLIENT, CLIENT_SECRET, Exchange, Tracker,
 from tests.mcp.real_servers import serving, text
 from tests.server.installation import Installation, Ran, Running
 from tests.server.test_reloading import reloaded
+from tests.tracing.collector import Collector, collecting
 
 pytestmark = pytest.mark.anyio
 
@@ -143,8 +144,17 @@ async def test_a_server_that_is_asked_otherwise_from_now_on_is_so_without_a_rest
     assert len(company.exchange.given) == 1
 
 
-async def test_no_token_is_in_anything_that_is_written_nor_goes_to_the_provider(company: Company) -> None:
-    company.configure(EXCHANGE, '[metrics]\nport = 0\n[dumps]\nfolder = "dumps"\n')
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+async def test_no_token_is_in_anything_that_is_written_nor_goes_to_the_provider(
+    company: Company, collector: Collector
+) -> None:
+    company.configure(EXCHANGE, '[metrics]\nport = 0\n[dumps]\nfolder = "dumps"\n[tracing]\nenabled = true\n')
+    company.installation.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
     company.installation.environ["AIBRIDGE_SERVER__LOG_LEVEL"] = "debug"
 
     async def repeats(_: dict[str, Any]) -> Any:
@@ -164,6 +174,7 @@ async def test_no_token_is_in_anything_that_is_written_nor_goes_to_the_provider(
             pages.append(await client.get(found[1], headers={"authorization": ""}))
         server.signal()
         assert await server.ended() == 0
+    collector.until(2)
     folder = company.installation.folder
     written = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     asked = [f"{turn.headers} {turn.body!r}".encode() for turn in company.installation.provider.ledger]
@@ -175,6 +186,7 @@ async def test_no_token_is_in_anything_that_is_written_nor_goes_to_the_provider(
         for where, content in {
             **written,
             "provider": b"".join(asked),
+            "spans": b"".join(collector.raw),
             "pages": b"".join(page.content for page in pages),
         }.items():
             assert secret.encode() not in content, where

@@ -22,6 +22,7 @@ from aibridge.mcp.authorization import fixed_authorization
 from aibridge.mcp.caller.authorization import caller_authorization
 from aibridge.mcp.caller.exchange import TokenEndpoint
 from aibridge.mcp.caller.exchanges import Exchanges
+from aibridge.mcp.oauth.values import WITH_SECRET
 from aibridge.ports import Identity
 from aibridge.server.auth.caller_tokens import CallerTokens
 from tests.fakes.clock import FakeClock
@@ -195,7 +196,9 @@ async def offered(h: House, identity: Identity, *expected: str) -> bool:
 
 
 @asynccontextmanager
-async def house(*, deadline: float = 10.0, private_endpoint: bool = True, **settings: Any) -> AsyncIterator[House]:
+async def house(
+    *, deadline: float = 10.0, private_endpoint: bool = True, methods: tuple[str, ...] = WITH_SECRET, **settings: Any
+) -> AsyncIterator[House]:
     clock = FakeClock()
 
     def now() -> float:
@@ -207,7 +210,7 @@ async def house(*, deadline: float = 10.0, private_endpoint: bool = True, **sett
         tokens = CallerTokens(clock)
 
         async def find() -> TokenEndpoint:
-            return TokenEndpoint(f"{issuer.url}/token", allow_private=private_endpoint)
+            return TokenEndpoint(f"{issuer.url}/token", allow_private=private_endpoint, methods=methods)
 
         if settings.get("exchange"):
             settings = {"client_id": CLIENT, "client_secret": Secret(CLIENT_SECRET), **settings}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from tests.mcp.caller.protected import (
@@ -64,6 +65,37 @@ async def test_what_is_configured_is_asked_for() -> None:
     assert names(toolset) == ["read"]
     assert (asked["audience"], asked["scope"]) == ("tracker", "read write")
     assert "resource" not in asked
+
+
+@pytest.mark.parametrize(
+    ("methods", "secret", "in_header", "in_form"),
+    [
+        (("client_secret_basic",), True, True, False),
+        (("private_key_jwt", "client_secret_post"), True, False, True),
+        ((), True, True, False),
+        (("client_secret_basic",), False, False, False),
+    ],
+)
+async def test_the_gateway_says_who_it_is_in_the_way_that_the_endpoint_takes(
+    methods: tuple[str, ...], secret: bool, in_header: bool, in_form: bool
+) -> None:
+    heads: list[str | None] = []
+
+    def refuses(request: Request) -> Response:
+        heads.append(request.headers.get("authorization"))
+        return errors("access_denied")
+
+    more: dict[str, Any] = {"client_secret": None} if not secret else {}
+    async with house(exchange=True, methods=methods, subject_token_type="id_token", **more) as h:
+        h.comes(ADA)
+        h.exchange.before = refuses
+        await h.toolbox.tools(ADA)
+        (asked,) = h.exchange.asked
+
+    assert [head is not None and head.startswith("Basic ") for head in heads] == [in_header]
+    assert (asked.get("client_secret") == CLIENT_SECRET) is in_form
+    assert asked["client_id"] == CLIENT
+    assert asked["subject_token_type"] == f"{KIND}id_token"
 
 
 async def test_however_many_calls_wait_a_token_is_exchanged_once() -> None:
