@@ -12,6 +12,7 @@ from aibridge.server.logs import Form, log_to_stderr
 
 CENTRAL_KEY = "central-key-of-the-organisation"
 KEY = make(new_id(), bytes(32))
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +29,10 @@ def said(capsys: pytest.CaptureFixture[str], form: Form) -> list[str]:
     """What is written about an event with fields and about a failure, all of them full of secrets."""
     log_to_stderr(form, [CENTRAL_KEY])
     log = logging.getLogger("aibridge.test")
-    log.info("something happened to %s", "alice", extra={"count": 3, "key": KEY})
+    log.info("something happened to %s", "alice", extra={"count": 3, "key": KEY, "token": TOKEN})
     prompt = "tpmorp-a"[::-1]  # backwards, so that no line of source has it
     try:
-        raise RuntimeError(f"{CENTRAL_KEY} and {KEY}", len(prompt))
+        raise RuntimeError(f"{CENTRAL_KEY} and {KEY} and {TOKEN}", len(prompt))
     except RuntimeError:
         log.exception("it failed")
     logging.getLogger("somebody.else").info("not of interest")
@@ -41,13 +42,14 @@ def said(capsys: pytest.CaptureFixture[str], form: Form) -> list[str]:
 def test_for_machines_every_line_is_json_with_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
     happened, failed = [msgspec.json.decode(line) for line in said(capsys, "json")]
 
-    assert happened | {"time": "", "key": ""} == {
+    assert happened | {"time": "", "key": "", "token": ""} == {
         "event": "something happened to alice",
         "level": "info",
         "logger": "aibridge.test",
         "count": 3,
         "time": "",
         "key": "",
+        "token": "",
     }
     assert happened["time"].endswith("Z")
     assert failed["level"] == "error"
@@ -60,7 +62,7 @@ def test_no_line_holds_a_secret(capsys: pytest.CaptureFixture[str], form: Form) 
 
     assert "something happened to alice" in text
     assert "RuntimeError" in text
-    for secret in (CENTRAL_KEY, KEY, "a-prompt"):
+    for secret in (CENTRAL_KEY, KEY, TOKEN, TOKEN.split(".")[2], "a-prompt"):
         assert secret not in text
 
 

@@ -14,7 +14,7 @@ from aibridge.actor import Actor
 from aibridge.database.files import DatabaseUnusable
 from aibridge.errors import Header, Problem, Refused
 from aibridge.ports import Clock, Identity
-from aibridge.server.auth import key_format, own_keys
+from aibridge.server.auth import own_keys
 from aibridge.server.auth.bad_tokens import BadTokens
 from aibridge.server.auth.denials import KEY_DENIED, NO_KEYS_HERE, TOKEN_EXPIRED, Denied
 from aibridge.server.people import People
@@ -101,7 +101,7 @@ class GatewayAuthenticator:
         token = given.pop(_TOKEN, None)
         values = [given[name] for name in _CREDENTIALS if name in given] if token is None else [token]
         if self._tokens_first:
-            values.sort(key=key_format.looks_like_ours)
+            values.sort(key=_is_key)
         denied: Denied | None = None
         try:
             for value in values:
@@ -135,7 +135,7 @@ class GatewayAuthenticator:
         return _signed_in(found) if isinstance(found, KnownKey) else KEY_DENIED[found]
 
     async def _by_either(self, tokens: TokenSignIn, value: str) -> SignedIn | Denied:
-        if not key_format.looks_like_ours(value):
+        if not _is_key(value):
             return await tokens.identified(value)
         return self._by_key(value) if self._keys else NO_KEYS_HERE
 
@@ -153,6 +153,11 @@ class GatewayAuthenticator:
             return Refused(Problem(429, "too many bad keys from your address: wait a minute", headers=told))
         headers = _UNAUTHORIZED[:1] if denied is TOKEN_EXPIRED else _UNAUTHORIZED
         return Refused(Problem(401, denied.words, headers=headers))
+
+
+def _is_key(value: str) -> bool:
+    """Whether it has the beginning of a key, which no token has: those begin with `{` in base64."""
+    return value.startswith("aib_")
 
 
 def _signed_in(known: KnownKey) -> SignedIn:

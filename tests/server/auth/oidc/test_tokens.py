@@ -252,3 +252,35 @@ def test_what_is_secret_is_in_no_repr() -> None:
 
     assert isinstance(key, IssuerKey)
     assert not any(each in f"{token!r} {claims!r} {key!r}" for each in (*TOKEN.split("."), "ada@example.org"))
+
+
+JWK_VALUES = st.one_of(
+    st.none(),
+    st.integers(),
+    st.sampled_from(
+        ["RSA", "EC", "OKP", "oct", "P-256", "P-521", "Ed25519", "X25519", "secp256k1", "sig", "enc", "AQAB"]
+    ),
+    st.binary(max_size=70).map(lambda each: base64.urlsafe_b64encode(each).decode().rstrip("=")),
+    st.just("u" * 342),
+    st.text(max_size=10),
+    st.lists(st.sampled_from(["verify", "sign"]), max_size=2),
+)
+MEMBERS = st.sampled_from(["kty", "crv", "x", "y", "n", "e", "use", "alg", "kid", "key_ops", "k", "d"])
+SOME_KEYS = [key.as_dict(private=False) for key in (ISSUER.key, signing_key("RS256"), signing_key("EdDSA"))]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([{}, *SOME_KEYS]), st.dictionaries(MEMBERS, JWK_VALUES, max_size=4)), max_size=4)
+)
+def test_a_key_that_is_odd_takes_no_other_with_it(odd: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    keys = [{**key, **changed} for key, changed in odd]
+    good_one = {**ISSUER.key.as_dict(private=False), "kid": "the-good-one"}
+
+    found = keys_in(msgspec.json.encode({"keys": [*keys, good_one]}))
+
+    assert claims_of(ISSUER.signed(good(), header={"kid": "the-good-one"}), found).subject == "sub-ada"
+    for key in found.keys:
+        for algorithm in RULES.algorithms:
+            token = f"{part({'alg': algorithm, 'kid': key.kid})}.{part(good())}.AAAA"
+            if key.kid != "the-good-one" or algorithm != "ES256":
+                assert refused(token, IssuerKeys((key,), found.thumbprints))

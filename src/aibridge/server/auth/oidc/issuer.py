@@ -164,17 +164,23 @@ class Issuer:
         try:
             metadata, keys = await fetched_keys(self.rules, await self._trusted())
         except NotFetched as error:
-            self._failures += 1
-            if self._fault is None or self._failures == 1:
-                told = {"issuer": self.rules.issuer, "why": str(error)}
-                _log.warning("the identity provider's keys cannot be fetched", extra=told)
-            self._fault = f"cannot be asked for its keys: {error}"
+            self._failed(str(error))
+            return
+        except Exception as error:  # noqa: BLE001  the edge of a background task: what is served must not end with it
+            self._failed(f"internal error: {type(error).__name__}")
             return
         if self._fault is not None or keys.thumbprints != self._keys.thumbprints:
             _log.info("the identity provider's keys", extra={"issuer": self.rules.issuer, "keys": len(keys.keys)})
         self._keys, self._fault, self._failures = keys, None, 0
         self._metadata = metadata or self._metadata
         self._fetched_at = self._clock.monotonic()
+
+    def _failed(self, why: str) -> None:
+        self._failures += 1
+        if self._fault is None or self._failures == 1:
+            told = {"issuer": self.rules.issuer, "why": why}
+            _log.warning("the identity provider's keys cannot be fetched", extra=told)
+        self._fault = f"cannot be asked for its keys: {why}"
 
     async def _discovered(self) -> IssuerMetadata:
         await asyncio.to_thread(import_module, _DISCOVERY)

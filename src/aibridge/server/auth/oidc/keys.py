@@ -15,6 +15,8 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 _MOST = 100  # keys; issuers show two to five
 _RSA_DIGITS = 342  # of base64url, in a modulus of 2048 bits: RFC 7518 section 3.3 wants no smaller one
 _KINDS: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+# Those that sign: of OKP there are others that only agree on secrets (RFC 8037 section 3.2).
+_CURVES = {"EC": ("P-256", "P-384", "P-521"), "OKP": ("Ed25519", "Ed448")}
 # By the first letters of an algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
 _KIND_OF: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RS": RSAKey, "PS": RSAKey, "ES": ECKey, "Ed": OKPKey}
 
@@ -74,6 +76,8 @@ def _usable(keys: list[dict[str, object]]) -> Iterator[IssuerKey]:
     for jwk in keys:
         kind = _KINDS.get(str(jwk.get("kty")))
         if kind is None or jwk.get("use", "sig") != "sig" or not _may_verify(jwk):
+            continue
+        if str(jwk.get("crv")) not in _CURVES.get(str(jwk["kty"]), ("None",)):
             continue
         if kind is RSAKey and len(str(jwk.get("n", "")).rstrip("=")) < _RSA_DIGITS:
             continue
