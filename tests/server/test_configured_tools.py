@@ -66,6 +66,12 @@ def written(folder: Path, text: str) -> Path:
         (CALLER + 'scopes = ["x"]', 'mcp_servers[0].scopes: is for auth = "oauth", or for exchange'),
         (CALLER + 'token_endpoint = "https://id.example/token"', "mcp_servers[0].token_endpoint: is for exchange"),
         (CALLER + 'audience = " "', "mcp_servers[0].audience: must be what the aud of a token has"),
+        (CALLER + 'audience = "aibridge"', "mcp_servers[0].audience: must not be in auth.oidc.audience"),
+        (EXCHANGE + 'audience = "aibridge"', "mcp_servers[0].audience: must not be in auth.oidc.audience"),
+        (
+            CALLER.replace('audience = "aibridge"', 'audience = ["x", "https://wiki.example/mcp"]'),
+            "mcp_servers[0].audience: must not be in auth.oidc.audience",
+        ),
         (EXCHANGE + 'client_secret = "env:NOT_SET"', "mcp_servers[0].client_secret: the environment variable NOT_SET"),
         (EXCHANGE + 'token_endpoint = "http://id.example/t"', "mcp_servers[0].token_endpoint: must be an https:// URL"),
         (EXCHANGE + 'token_endpoint = "https://10.0.0.1/t"', "mcp_servers[0].token_endpoint: 10.0.0.1 is a private"),

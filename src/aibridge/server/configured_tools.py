@@ -28,11 +28,22 @@ def configured_servers(configuration: Configuration, environ: Mapping[str, str] 
         if server.name in servers:
             where = configuration.place(("mcp_servers", index, "name"))
             raise Wrong(f"{where}: {server.name!r} is the name of another server too; give each its own")
+        _check_audience(configuration, index, server)
         servers[server.name] = server
     if servers:
         _check_ca_bundle(configuration)
     check_logins(configuration)
     return tuple(servers.values())
+
+
+def _check_audience(configuration: Configuration, index: int, server: McpServer) -> None:
+    """A server that is shown what opens this gateway could come here in that person's name. Raises: Wrong."""
+    oidc = configuration.settings.auth.oidc
+    if server.auth == "caller" and oidc is not None and (server.audience or server.resource) in oidc.audience:
+        where = configuration.place(("mcp_servers", index, "audience"))
+        raise Wrong(
+            f"{where}: must not be in auth.oidc.audience: the server could use what it is shown at this gateway"
+        )
 
 
 def _server(configuration: Configuration, index: int, environ: Mapping[str, str]) -> McpServer:
