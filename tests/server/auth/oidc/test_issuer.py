@@ -9,7 +9,7 @@ import pytest
 
 from aibridge.server.auth.oidc.issuer import AGAIN, STALE, Issuer, IssuerUnavailable
 from aibridge.server.auth.oidc.rules import OidcRules
-from tests.durable import SetClock
+from tests.durable import BOUND, SetClock, until
 from tests.fakes.oidc import OidcIssuer, serving_oidc, signing_key
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +37,20 @@ async def why_not(issuer: Issuer, kid: str | None = "key-1") -> IssuerUnavailabl
     with pytest.raises(IssuerUnavailable) as raised:
         await issuer.key(kid, "ES256")
     return raised.value
+
+
+async def test_a_server_that_ends_does_not_wait_for_an_issuer_that_does_not_answer(provider: OidcIssuer) -> None:
+    provider.open.clear()
+    rules = OidcRules(issuer=provider.url, audiences=("aibridge",), allow_private=True)
+    async with asyncio.timeout(BOUND / 2):
+        async with Issuer(rules, SetClock()) as issuer:
+            waiting = asyncio.create_task(issuer.keep_fresh())
+            await until(lambda: provider.asked["configuration"] == 1)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    provider.open.set()
+
+    assert waiting.cancelled()
 
 
 async def test_many_who_need_a_key_at_once_have_the_issuer_asked_once(issuer: Issuer, provider: OidcIssuer) -> None:

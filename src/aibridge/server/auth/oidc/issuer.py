@@ -46,7 +46,7 @@ class IssuerUnavailable(Exception):
 
 
 class Issuer:
-    """An async context manager: leaving it waits for what is being fetched. `keep_fresh` runs beside it."""
+    """An async context manager: leaving it gives up what is being fetched. `keep_fresh` runs beside it."""
 
     def __init__(self, rules: OidcRules, clock: Clock) -> None:
         self.rules = rules
@@ -68,7 +68,8 @@ class Issuer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._fetching is not None:  # it has a deadline of its own
+        if self._fetching is not None:
+            self._fetching.cancel()
             await asyncio.wait([self._fetching])
 
     @property
