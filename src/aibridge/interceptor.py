@@ -232,14 +232,13 @@ class Interception:
     async def _relay(self, response: UpstreamResponse, reply: Reply) -> Turn:
         """One turn: what the provider says goes to the client as it comes, but for the terminal event."""
         receiving = reply if self._loop is None else cast("LoopingReply", reply).turn
-        writer, direct = self._writer, DirectRelay(receiving, (self._alive or self._writer).write_now)
+        writer, direct = self._writer, DirectRelay(receiving, self._writer)
         while not reply.finished and (chunk := await response.read()):
             if writer.status is None:
                 self._log.saw_first_byte()
             await self._pass_on(response, reply.receive(chunk), reply.facts())
             while writer.writes_now and not reply.finished:
-                await response.hand_to(direct.take)
-                data, facts = direct.left()
+                data, facts = await direct.relay(response)
                 if not (data or facts):
                     break
                 await self._pass_on(response, data, facts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge.dialects.base import Fact, Thought, Turn, Unreadable
+from aibridge.dialects.base import Fact, Plain, Thought, Turn, Unreadable
 from aibridge.dialects.reply import StreamedReply, WholeAnswer, WholeReply
 from aibridge.errors import Problem
 from aibridge.wire import sse
@@ -27,6 +29,10 @@ class _Reader:
 
     def ended(self) -> bool:
         return self._ended
+
+    @property
+    def plain(self) -> Plain:
+        return re.compile(rb'(?:data: "plain"\n\n)+').fullmatch
 
     def read(self, block: bytes) -> bytes:
         data = sse.parse_block(block).data

@@ -107,6 +107,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         return f"Turn(outcome={self.outcome!r}, response_id={self.response_id!r}, error_type={self.error_type!r}, error_message={self.error_message!r}, calls={self.calls!r}, runnable={self.runnable!r}, mixed={self.mixed!r})"
 
 
+Plain = Callable[[bytes], object]
+
+
 class Reply(Protocol):
     """The one answer that the client sees, made from the turns of one interception."""
 
@@ -123,6 +126,14 @@ class Reply(Protocol):
 
     def facts(self) -> tuple[Fact, ...]:
         """What was learned since the last call. Empty most of the time."""
+
+    @property
+    def plain(self) -> Plain | None:
+        """What `receive` needs not to see, until it is called again: a chunk for which this says something true.
+
+        Such a chunk is whole events that the client gets as they are, and that tell nothing. None: `receive` has to
+        see everything.
+        """
 
     def end_turn(self) -> Turn:
         """The upstream body is over (or will not be read further). Completes the facts; call `facts` after it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aibridge.dialects.base import Reply, Turn
+from aibridge.dialects.base import Plain, Reply, Turn
 from aibridge.dialects.turns import Hidden
 from aibridge.errors import Problem
 from aibridge.tools import ToolResult
@@ -45,6 +45,10 @@ class LoopedReply:
     @property
     def response_id(self) -> str | None:
         return self._turns.response_id or self.turn.response_id
+
+    @property
+    def plain(self) -> Plain | None:
+        return self.turn.plain
 
     def end_turn(self) -> Turn:
         return self.turn.end_turn()

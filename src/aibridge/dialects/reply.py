@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from aibridge.dialects.base import Fact, Turn, Unreadable
+from aibridge.dialects.base import Fact, Plain, Turn, Unreadable
 from aibridge.dialects.reading import decoded
 from aibridge.errors import Problem
 from aibridge.wire.sse import MAX_EVENT, EventSplitter, Fragment, parse_block
@@ -28,6 +28,10 @@ class TurnReader(Protocol):
 
     @property
     def response_id(self) -> str | None: ...
+
+    @property
+    def plain(self) -> Plain | None:
+        """See `aibridge.dialects.base.Reply`; asked only between events."""
 
     def read(self, block: bytes) -> bytes:
         """Reads one SSE block; returns what the client gets in its place (nearly always the block itself).
@@ -74,6 +78,11 @@ class StreamedReply:
     @property
     def response_id(self) -> str | None:
         return self._reader.response_id
+
+    @property
+    def plain(self) -> Plain | None:
+        splitter = self._splitter
+        return None if self.finished or splitter.held or splitter.torn else self._reader.plain
 
     def receive(self, chunk: bytes) -> bytes:
         if self.finished:
@@ -176,6 +185,10 @@ class WholeReply:
     @property
     def response_id(self) -> str | None:
         return self._turn.response_id if self._turn is not None else None
+
+    @property
+    def plain(self) -> None:
+        return None
 
     def receive(self, chunk: bytes) -> bytes:
         if self._passing:

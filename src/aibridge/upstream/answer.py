@@ -128,23 +128,24 @@ class Answer:
 
     def feed(self, data: bytes) -> bool:
         """Takes a piece of the body. False: enough is waiting, stop reading."""
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._take is None:
-            self._wake()
-        return self._size <= HIGH_WATER
-
-    def deliver(self) -> None:
-        """What has come in one go goes to whoever takes it at once."""
         take = self._take
-        if take is not None and self._chunks:
+        if take is not None:
             more = False
             try:
-                more = take(self._next())
+                more = take(data)
             finally:
                 if not more:
                     self._take = None
                     self._wake()
+            return True
+        self.keep(data)
+        return self._size <= HIGH_WATER
+
+    def keep(self, data: bytes) -> None:
+        """Takes a piece of the body, which waits to be read."""
+        self._chunks.append(data)
+        self._size += len(data)
+        self._wake()
 
     def end(self) -> None:
         self._ended = True

@@ -36,6 +36,8 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: Answer | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._body: list[bytes] = []  # what one read brought
+        self.on_body = self._body.append  # called by httptools
         self.idle_since = 0.0
 
     # -- one request -----------------------------------------------------------------------------------
@@ -106,15 +108,18 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._last = self._loop.time()
+        fault = ""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail("the provider switched protocols")
+            fault = "the provider switched protocols"
         except httptools.HttpParserError:
-            self._fail("the provider's answer is not valid HTTP")
+            fault = "the provider's answer is not valid HTTP"
+        if self._body:
+            self._hand_on()
+        if fault:
+            self._fail(fault)
             self.close()  # also when the answer was whole and something unasked followed it
-        if self._answer is not None:
-            self._answer.deliver()
 
     def eof_received(self) -> bool:
         return False  # close
@@ -163,18 +168,6 @@ class Connection(asyncio.Protocol):
         if self._bodiless:
             self._whole(reusable=False)
 
-    def on_body(self, data: bytes) -> None:
-        if self._answer is None or self._answer.status == 0:
-            return
-        if self._deadline is not None:
-            self._deadline = None
-            if self._timeouts.stall < self._timeouts.first_byte and self._timer is not None:
-                self._timer.cancel()  # it would ring too late
-                self._timer = self._loop.call_at(self._last + self._timeouts.stall, self._look)
-        if not self._answer.feed(data) and self._transport is not None and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
     def on_message_complete(self) -> None:
         assert self._parser is not None
         if self._answer is not None and self._answer.status:
@@ -182,9 +175,29 @@ class Connection(asyncio.Protocol):
 
     # -- inside ----------------------------------------------------------------------------------------
 
+    def _hand_on(self) -> None:
+        """Gives the answer what came of its body, in one piece."""
+        body, answer = self._body, self._answer
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        if answer is None or not answer.status:  # nobody wants it
+            return
+        if self._deadline is not None:
+            self._deadline = None
+            if self._timeouts.stall < self._timeouts.first_byte and self._timer is not None:
+                self._timer.cancel()  # it would ring too late
+                self._timer = self._loop.call_at(self._last + self._timeouts.stall, self._look)
+        if not answer.feed(data) and self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
     def _whole(self, *, reusable: bool) -> None:
         answer = self._answer
         assert answer is not None
+        if self._body:
+            # Not to whoever takes what comes: called by the parser, its faults would be taken for the provider's.
+            answer.keep(b"".join(self._body))
+            self._body.clear()
         self._complete = True
         self._resume()
         self._release()

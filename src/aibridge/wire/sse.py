@@ -57,8 +57,7 @@ class EventSplitter:
         if self._held:
             self._held += chunk
             return self._cut(self._held)
-        # The usual chunk is exactly one event.
-        if chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk and len(chunk) <= self._limit:
+        if is_one_event(chunk) and len(chunk) <= self._limit:
             return [chunk]
         return self._cut(chunk)
 
@@ -96,6 +95,11 @@ class EventSplitter:
         self._held.clear()
         self._scanned = 0
         return rest
+
+
+def is_one_event(chunk: bytes) -> bool:
+    """Whether it is one whole block, and nothing else: what a chunk usually is. A CR makes it say no."""
+    return chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk
 
 
 def parse_block(block: bytes) -> Event:

@@ -8,13 +8,13 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
-from aibridge.dialects.base import Fact, Turn
+from aibridge.dialects.base import Fact, Plain, Turn
 from aibridge.dialects.chat_completions.chunks import Chunk, decoded_chunk, is_plain, without_traces
 from aibridge.dialects.chat_completions.ending import PossibleEnd
 from aibridge.dialects.chat_completions.facts import TurnFacts
 from aibridge.dialects.chat_completions.plain_chunks import PlainChunks
 from aibridge.dialects.openai_errors import describe, read_error
-from aibridge.wire.sse import parse_block
+from aibridge.wire.sse import is_one_event, parse_block
 
 
 class ChatReader:
@@ -35,6 +35,13 @@ class ChatReader:
 
     def ended(self) -> bool:
         return self._facts.outcome != "cut"
+
+    @property
+    def plain(self) -> Plain:
+        return self._passes
+
+    def _passes(self, chunk: bytes) -> bool:
+        return not self._held and is_one_event(chunk) and self._plain.shown(chunk) is chunk
 
     def read(self, block: bytes) -> bytes:
         if not self._held and (shown := self._plain.shown(block)) is not None:

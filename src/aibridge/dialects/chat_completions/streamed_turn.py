@@ -75,6 +75,10 @@ class LoopingReader:
     def ended(self) -> bool:
         return self._facts.outcome != "cut"
 
+    @property
+    def plain(self) -> None:
+        return None  # what is shown of an event depends on those before it
+
     def read(self, block: bytes) -> bytes:
         self._left -= len(block)
         if self._left > 0:

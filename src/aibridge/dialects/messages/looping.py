@@ -70,6 +70,10 @@ class LoopingReader:
         self._kept.clear()
         return kept
 
+    @property
+    def plain(self) -> None:
+        return None  # what is shown of an event depends on those before it
+
     def read(self, block: bytes) -> bytes:
         if block.startswith(self._plain) and (found := _PIECE(block, self._piece_at)) is not None:
             piece = found[1]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aibridge.dialects.base import Fact, StoredIds, Thought, ToolUse, Turn, TurnOutcome, Unreadable
+from aibridge.dialects.base import Fact, Plain, StoredIds, Thought, ToolUse, Turn, TurnOutcome, Unreadable
 from aibridge.dialects.calls import is_ours
 from aibridge.dialects.messages.blocking import TOOL_BLOCKS, container_ids, file_ids
 from aibridge.dialects.messages.errors import failure
@@ -20,10 +20,12 @@ from aibridge.wire.sse import parse_block
 
 # Deltas that hold nothing for the record: most of a stream, in the spelling of the provider itself. Anything that
 # does not look exactly so, to its last byte, is decoded.
-_PLAIN_DELTA = re.compile(
+_PLAIN = (
     rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":\d++,'
     rb'"delta":\{"type":"(?:text|signature|citations)_delta"[^\r\n]*+\n\n'
-).fullmatch
+)
+_PLAIN_DELTA = re.compile(_PLAIN).fullmatch
+_PLAIN_DELTAS = re.compile(b"(?:%b)++" % _PLAIN).fullmatch
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +70,10 @@ class MessagesReader:
 
     def ended(self) -> bool:
         return self._outcome != "cut"
+
+    @property
+    def plain(self) -> Plain:
+        return _PLAIN_DELTAS
 
     def read(self, block: bytes) -> bytes:
         if not _PLAIN_DELTA(block):

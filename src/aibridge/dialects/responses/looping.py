@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aibridge.dialects.base import Fact, Reply, Turn, Unreadable
+from aibridge.dialects.base import Fact, Plain, Reply, Turn, Unreadable
 from aibridge.dialects.calls import may_name_ours
 from aibridge.dialects.reply import MAX_WHOLE_BODY, StreamedReply
 from aibridge.dialects.responses.blocking import ResponseObject, read_body, response_object
@@ -51,6 +51,10 @@ class LoopingStream:
         # For every event of a stream: no call more than where nothing was offered.
         self.receive = self.turn.receive
         self.facts = self.turn.facts
+
+    @property
+    def plain(self) -> Plain | None:
+        return self.turn.plain
 
     def end_turn(self) -> Turn:
         self._turn = self.turn.end_turn()
@@ -103,6 +107,10 @@ class LoopingWhole:
     @property
     def response_id(self) -> str | None:
         return self._shown.response_id or (self._turn.response_id if self._turn is not None else None)
+
+    @property
+    def plain(self) -> None:
+        return None
 
     def receive(self, chunk: bytes) -> bytes:
         if not self._too_large:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from aibridge.dialects.base import Fact, StoredIds, Turn, TurnOutcome, Unreadable
+from aibridge.dialects.base import Fact, Plain, StoredIds, Turn, TurnOutcome, Unreadable
 from aibridge.dialects.reading import text
 from aibridge.dialects.responses.blocking import ResponseObject, output_items, own_ids, response_object
 from aibridge.dialects.responses.decoding import read
@@ -25,7 +25,7 @@ from aibridge.dialects.responses.turn_items import is_our_use
 from aibridge.dialects.responses.turn_view import TurnView, number_of
 from aibridge.dialects.responses.usage import token_usage
 from aibridge.errors import Problem
-from aibridge.wire.sse import parse_block
+from aibridge.wire.sse import is_one_event, parse_block
 
 # Deltas that hold nothing for the record: most of a stream. Anything that does not look exactly so is decoded.
 _PLAIN_DELTA = re.compile(
@@ -76,6 +76,16 @@ class ResponsesReader:
 
     def ended(self) -> bool:
         return self._final
+
+    @property
+    def plain(self) -> Plain | None:
+        return self._passes if self._view is None else None
+
+    def _passes(self, chunk: bytes) -> bool:
+        if self._output.reads_text or self._held or not (is_one_event(chunk) and _PLAIN_DELTA(chunk)):
+            return False
+        self.last = chunk
+        return True
 
     def read(self, block: bytes) -> bytes:
         if not self._output.reads_text and not self._held and _PLAIN_DELTA(block):

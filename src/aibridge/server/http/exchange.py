@@ -52,6 +52,7 @@ class Exchange:
         "_buffered",
         "_chunks",
         "_head",
+        "_in_chunks",
         "_left",
         "_most_unread",
         "_news",
@@ -86,6 +87,7 @@ class Exchange:
         self._head: ReplyHead | None = None
         self._unsent_head = b""
         self._left = 0
+        self._in_chunks = False  # what is sent next is a chunk, and only that
 
     # The connection's side.
 
@@ -191,10 +193,13 @@ class Exchange:
             raise RuntimeError(f"{kind!r} is not a message of an HTTP response")
 
     def write_now(self, data: bytes) -> bool:
-        """Sends a piece of the body, of which more follows. False: not now."""
+        """Sends a piece of the body, of which more follows; it is not empty. False: not now."""
         if self._wire.outlet.paused or self.disconnected:
             return False
-        self._send_body(data, more=True)
+        if self._in_chunks:
+            self._wire.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._send_body(data, more=True)
         return True
 
     def _start(self, message: Message) -> None:
@@ -235,6 +240,7 @@ class Exchange:
                     raise RuntimeError("the body of the response does not have the length that its head says")
             data = self._unsent_head + body if self._unsent_head else body
         self._unsent_head = b""
+        self._in_chunks = head.chunked and more
         if data:
             self._wire.write(data)
         if not more:
