@@ -171,8 +171,7 @@ class Writer:
         if entries:
             entries = self._gathered(entries)
             self._commit(entries)
-            if self._checkpoints.is_due():
-                self._checkpoints.run()
+            self._checkpoints.tend()
         if self._later and (not entries or self._later.cannot_wait(self._clock.monotonic())):
             self._later.do_some(self._connection, self._lock)
             self._unchecked = True
