@@ -287,3 +287,37 @@ def test_the_length_of_the_log_is_what_sqlite_says(tmp_path: Path) -> None:
             assert lengths[-1] == frames * frame
 
     assert lengths[2] < lengths[0] < lengths[3] < lengths[1] < lengths[4]
+
+
+async def test_the_log_grows_ahead_of_what_is_written_and_loses_nothing(tmp_path: Path) -> None:
+    file = notes(tmp_path)
+    writer = await started(file)
+    sizes: list[int] = []
+    for key in range(64):
+        waiter = waiting()
+        writer.put(note(key, "x" * 10_000, waiter))
+        await asyncio.wait_for(waiter, BOUND)
+        sizes.append(file.log.stat().st_size)
+    with closing(Log(file.log, 4096)) as log:
+        in_use = log.length()
+    copied = tmp_path / "after a kill.db"  # the files as a process leaves them that is killed now
+    copied.write_bytes(file.path.read_bytes())
+    copied.with_name(copied.name + "-wal").write_bytes(file.log.read_bytes())
+    assert await writer.close()
+
+    assert sizes[-1] > 1.25 * in_use, "there is room"
+    assert len(set(sizes[8:])) <= 4, "seldom grown"
+    with closing(sqlite3.connect(copied)) as connection:
+        assert connection.execute("SELECT count(*), sum(length(text)) FROM notes").fetchone() == (64, 640_000)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_log_is_not_grown_where_the_disk_has_little_to_spare(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(bytes(1000))
+    with closing(Log(path, 4096)) as log:
+        assert log.length() == 0, "zeros are no frames"
+        assert not log.grow(1 << 50)
+        assert path.stat().st_size == 1000
+        assert log.grow(2000)
+    assert path.read_bytes() == bytes(2000)
