@@ -306,7 +306,7 @@ async def test_the_log_grows_ahead_of_what_is_written_and_loses_nothing(tmp_path
     assert await writer.close()
 
     assert sizes[-1] > 1.25 * in_use, "there is room"
-    assert len(set(sizes[8:])) <= 4, "seldom grown"
+    assert len(set(sizes)) <= 6, "seldom grown"
     with closing(sqlite3.connect(copied)) as connection:
         assert connection.execute("SELECT count(*), sum(length(text)) FROM notes").fetchone() == (64, 640_000)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
