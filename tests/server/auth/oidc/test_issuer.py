@@ -42,7 +42,7 @@ async def why_not(issuer: Issuer, kid: str | None = "key-1") -> IssuerUnavailabl
 async def test_a_server_that_ends_does_not_wait_for_an_issuer_that_does_not_answer(provider: OidcIssuer) -> None:
     provider.open.clear()
     rules = OidcRules(issuer=provider.url, audiences=("aibridge",), allow_private=True)
-    async with asyncio.timeout(BOUND / 2):
+    async with asyncio.timeout(BOUND / 4):
         async with Issuer(rules, SetClock()) as issuer:
             waiting = asyncio.create_task(issuer.keep_fresh())
             await until(lambda: provider.asked["configuration"] == 1)
