@@ -1,6 +1,7 @@
 """Log lines: one a line, JSON for machines, and never with a secret in them, whoever wrote it there."""
 
 import logging
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -64,6 +65,27 @@ def test_no_line_holds_a_secret(capsys: pytest.CaptureFixture[str], form: Form) 
     assert "RuntimeError" in text
     for secret in (CENTRAL_KEY, KEY, TOKEN, TOKEN.split(".")[2], "a-prompt"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("around", ["{}", "token={}.", "x_{}", "'{}', 2", "\n{}"])
+def test_a_token_is_taken_out_whatever_stands_around_it(capsys: pytest.CaptureFixture[str], around: str) -> None:
+    log_to_stderr("json")
+    for token in (TOKEN, "eyJhbGciOiJFUzI1NiJ9.ewogICJzdWIiOiAiYWRhIgp9.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"):
+        logging.getLogger("aibridge.test").info("kept %s kept", around.format(token))
+        line = capsys.readouterr().err
+
+        assert line.count("kept") == 2
+        assert not any(part in line for part in token.split("."))
+
+
+@pytest.mark.parametrize("pattern", ["eyJ", "eyJ.", "eyJabcdefgh.", "a"])
+def test_a_long_line_is_read_once(capsys: pytest.CaptureFixture[str], pattern: str) -> None:
+    log_to_stderr("json")
+    began = time.process_time()
+    logging.getLogger("aibridge.test").info("%s%s", "eyJ" * 200_000, pattern * 100_000)
+
+    assert len(capsys.readouterr().err) > 100_000
+    assert time.process_time() - began < 5  # quadratic, it would take minutes
 
 
 def test_for_people_lines_are_plain_when_nobody_looks_at_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,11 @@ from typing import Any, Literal
 from aibridge.credentials import Scrubber
 from aibridge.server.auth import own_keys
 
-# Tokens of identity providers (RFC 7519): two parts of JSON and a signature, in base64.
-_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# Tokens of identity providers (RFC 7519): two parts of JSON and a signature, in base64. The first begins with `{"`; with
+# what the second does, its writer decides. Nothing is given back, so that a long line is read once.
+_TOKEN = re.compile(
+    rb"(?<![A-Za-z0-9_-])((?>[A-Za-z0-9_-]*?(?=eyJ)))[A-Za-z0-9_-]{11,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]++"
+)
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -61,6 +64,6 @@ def _scrubbed(scrubber: Scrubber) -> Callable[[Any, str, Any], str]:
 
     def scrub(logger: Any, name: str, line: Any) -> str:  # noqa: ARG001  a processor's arguments
         scrubbed = own_keys.cut(scrubber.scrub(str(line).encode("utf-8", "replace")))
-        return (_TOKEN.sub(b"[redacted]", scrubbed) if b"eyJ" in scrubbed else scrubbed).decode()
+        return (_TOKEN.sub(rb"\1[redacted]", scrubbed) if b"eyJ" in scrubbed else scrubbed).decode()
 
     return scrub

@@ -240,6 +240,32 @@ def test_what_is_huge_is_not_read() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("deep", ["[" * 5000 + "]" * 5000, '{"a":' * 1500 + "1" + "}" * 1500, "[" * 9000])
+@pytest.mark.parametrize(
+    ("head", "claims"),
+    [
+        ('{"alg":"ES256"}', '{"iss":DEEP}'),
+        ('{"alg":"ES256"}', '{"iss":"https://id.example","more":DEEP}'),
+        ('{"alg":"ES256","jwk":DEEP}', '{"iss":"https://id.example"}'),
+        ('{"alg":"ES256","crit":DEEP}', '{"iss":"https://id.example"}'),
+    ],
+)
+def test_what_is_deep_is_refused_and_breaks_nothing(head: str, claims: str, deep: str) -> None:
+    refused(f"{encoded(head.replace('DEEP', deep))}.{encoded(claims.replace('DEEP', deep))}.AAAA")
+
+
+def test_claims_that_are_deep_are_refused_also_where_the_issuer_wrote_them() -> None:
+    deep: list[Any] = []
+    for _ in range(800):
+        deep = [deep]
+
+    assert refused(ISSUER.signed(good(sub=None, deep=deep)))
+
+
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def test_keys_of_ours_and_of_providers_have_another_shape() -> None:
     for value in ("aib_0123", "sk-ant-api03-AAAA", "eyJ.eyJ", "a.b.c", "", "eyJhbGciOiJub25lIn0.e30.", "Bearer a.b.c"):
         assert not may_be_token(value)

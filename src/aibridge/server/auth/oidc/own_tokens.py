@@ -6,7 +6,7 @@ Tokens of other issuers stay where they are: they may be the caller's own, for t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
 from aibridge.errors import Header
@@ -14,7 +14,10 @@ from aibridge.server.auth.oidc.tokens import presented
 
 _MARK = b"eyJ"  # `{"` in base64
 _NOTHING = (b"", b"bearer", b"basic")
-_CANDIDATE = re.compile(rb"eyJ[A-Za-z0-9_-]*\.eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+")
+_SHORTEST = 15  # of a first part: `{"alg":"a"}`
+# Three or more parts of letters with dots between them. It begins with a part and gives nothing back, so that what is no
+# token is read once: paths are looked at before anybody has signed in.
+_PARTS = re.compile(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++){2,}+")
 
 
 class OwnTokens:
@@ -48,10 +51,30 @@ class OwnTokens:
 
     def cut(self, text: bytes) -> bytes:
         """The text with a space in the place of each."""
-        return _CANDIDATE.sub(lambda found: b" " if self._is_ours(found[0]) else found[0], text)
+        kept, at = [], 0
+        for begin, end in self._found(text):
+            kept.append(text[at:begin])
+            at = end
+        return b" ".join([*kept, text[at:]])
 
     def _is_in(self, text: bytes) -> bool:
-        return any(self._is_ours(found) for found in _CANDIDATE.findall(text))
+        return next(self._found(text), None) is not None
+
+    def _found(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Where each begins and ends."""
+        for run in _PARTS.finditer(text) if _MARK in text else ():
+            parts, begin, past = run[0].split(b"."), run.start(), 0
+            for first, second, third in zip(parts, parts[1:], parts[2:], strict=False):
+                head = first.find(_MARK)
+                end = begin + len(first) + len(second) + len(third) + 2
+                if (
+                    0 <= head <= len(first) - _SHORTEST
+                    and begin >= past
+                    and self._is_ours(b".".join((first[head:], second, third)))
+                ):
+                    yield begin + head, end
+                    past = end
+                begin += len(first) + 1
 
     def _is_ours(self, candidate: bytes) -> bool:
         token = presented(candidate.decode("ascii"))

@@ -69,7 +69,7 @@ def presented(value: str) -> Presented | None:
     try:
         header = msgspec.json.decode(_decoded(first), type=_Header)
         issuer = msgspec.json.decode(_decoded(second), type=_Issued).iss
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error):
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, RecursionError):
         return None
     extended = header.crit is not msgspec.UNSET or header.b64 is not msgspec.UNSET
     return Presented(value, issuer if isinstance(issuer, str) else None, header.alg, header.kid, header.typ, extended)
@@ -83,11 +83,11 @@ def verified(token: Presented, key: IssuerKey, rules: OidcRules, now: float) -> 
         with warnings.catch_warnings(action="ignore", category=SecurityWarning):
             # It warns of `EdDSA`, which RFC 9864 only gave a more exact name.
             content = jws.deserialize_compact(token.value, key.key, registry=registry).payload
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise BadSignature("the signature of your token is not that of the identity provider") from None
     try:
         said = msgspec.json.decode(content or b"", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise WrongToken("the claims of your token cannot be read") from None
     return _checked(said, rules, now)
 
