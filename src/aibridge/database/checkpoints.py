@@ -16,7 +16,9 @@ from aibridge.database import batches
 from aibridge.database.locks import FileLock
 
 LONG_LOG = 16 * 1024 * 1024
-_FIRST_ROOM = 256 * 1024  # bytes of a new log; doubled whenever half of it is in use
+# Bytes of a new log; doubled whenever half of it is in use, up to what serves where few commit: where many do, a commit
+# is shared, and what it would save is less than zeros cost.
+_FIRST_ROOM, _MOST_ROOM = 256 * 1024, 4 * 1024 * 1024
 _SPARE = 16  # times the room must be free on the disk, or the log grows by what is written only
 _HEADER = 32  # bytes of the log's header, and of a frame's: https://www.sqlite.org/fileformat2.html#walformat
 _FRAME_HEADER = 24
@@ -56,13 +58,13 @@ class Checkpoints:
     def _make_room(self, length: int) -> None:
         """Grows a log of which `length` bytes are in use, if it needs that and the disk has plenty."""
         size = self._log.size()
-        if not self._may_grow or 2 * length < size or size >= LONG_LOG:
+        if not self._may_grow or 2 * length < size or size >= _MOST_ROOM:
             return
         try:
             with self._lock:
                 self._connection.execute("BEGIN IMMEDIATE")  # nobody else appends to the log
                 try:
-                    self._may_grow = self._log.grow(min(max(2 * size, _FIRST_ROOM), LONG_LOG))
+                    self._may_grow = self._log.grow(min(max(2 * size, _FIRST_ROOM), _MOST_ROOM))
                 finally:
                     self._connection.execute("ROLLBACK")
         except OSError as error:
