@@ -256,6 +256,28 @@ async def test_a_quiet_moment_empties_the_log_into_the_database(tmp_path: Path) 
     assert await writer.close()
 
 
+async def test_a_quiet_moment_begins_the_log_anew_so_that_the_next_commit_need_not(tmp_path: Path) -> None:
+    file = notes(tmp_path)
+    writer = await started(file)
+    waiter = waiting()
+    writer.put(note(1, "x" * 100_000, waiter=waiter))
+    await asyncio.wait_for(waiter, BOUND)
+    with closing(Log(file.log, 4096)) as log:
+        assert log.length() > 100_000
+        begun = file.log.read_bytes()[:32]
+        await until(lambda: writer.statistics().checkpoints == 1)
+        header, length = file.log.read_bytes()[:32], log.length()
+        waiter = waiting()
+        writer.put(note(2, waiter=waiter))
+        await asyncio.wait_for(waiter, BOUND)
+
+        assert header != begun, "begun anew"
+        assert length == 4096 + 24, "by a commit of one page"
+        assert file.log.read_bytes()[:32] == header, "not once more"
+        assert log.length() > length
+    assert await writer.close()
+
+
 async def test_the_log_stays_short_under_load(tmp_path: Path) -> None:
     file = notes(tmp_path)
     writer = await started(file)

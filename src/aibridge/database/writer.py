@@ -179,7 +179,7 @@ class Writer:
             if self._closing.is_set() and not self._unchecked:
                 return False
             if self._unchecked:
-                self._checkpoints.run()
+                self._checkpoints.run(afresh=not self._closing.is_set())
                 self._unchecked = False
         return True
 
