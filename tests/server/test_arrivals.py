@@ -26,6 +26,7 @@ ADA = ClaimedPerson(
     role=None,
     claimed_at=START,
 )
+UUID = "0192f0c1-7a5b-7c3d-8e9f-a0b1c2d3e4f5"
 LATER = START + timedelta(minutes=5)
 
 
@@ -132,6 +133,21 @@ def test_nobody_is_called_admin_nor_takes_the_last_name_there_is(door: Door) -> 
         door.people.create_user(name)
     with pytest.raises(NotPossible):
         door.arrivals.arrived(replace(ADA, subject="sub-4", username="eve"))
+
+
+@pytest.mark.parametrize("name", ["admin", "Admin", "\uff41dmin", "me", "ME", UUID, UUID.upper()])
+def test_nobody_is_called_what_stands_for_somebody_else(door: Door, name: str) -> None:
+    assert door.arrivals.arrived(replace(ADA, username=name)).username.startswith(f"{name}~")
+
+
+def test_nobody_is_called_by_the_id_of_somebody_else(door: Door) -> None:
+    local = door.people.create_user("local")
+    mallory = door.arrivals.arrived(replace(ADA, username=local.id))
+    door.people.suspend(local.id)
+
+    assert door.people.user(local.id) == replace(local, status="suspended")
+    assert door.people.user(mallory.id) == mallory
+    assert door.arrivals.arrived(replace(ADA, username=local.id, claimed_at=LATER)) == mallory
 
 
 def _marks(person: ClaimedPerson) -> list[str]:

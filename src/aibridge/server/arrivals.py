@@ -1,14 +1,16 @@
 """People whom an identity provider knows: users since their first token, and as its newest claims describe them.
 
 The rule: issuer and subject say who somebody is, and nothing else does. A name belongs to whoever has it. Somebody whose
-claims name a user that is there already, whoever made it, gets that name with a mark of their own: `ada~1f0c55d2`. The
-name `admin` is never given away: commands act for it.
+claims name a user that is there already, whoever made it, gets that name with a mark of their own: `ada~1f0c55d2`. So
+does whoever claims what commands and queries take for somebody else: `admin`, `me`, or what an id looks like.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +26,8 @@ from aibridge.server.persons import NotPossible, User
 
 _REMEMBERED = 4096  # users
 _LONGEST = 1.0  # seconds that one is remembered, as keys are (see `people`)
-_KEPT = frozenset({"admin"})  # see above
+_KEPT = frozenset({"admin", "me"})  # see above
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NAME = 128  # characters, see `persons`
 
 
@@ -128,9 +131,14 @@ def _changed(connection: sqlite3.Connection, user: User, person: ClaimedPerson) 
 
 def _free_name(connection: sqlite3.Connection, user_id: str, person: ClaimedPerson) -> str:
     for name in _names(person):
-        if name not in _KEPT and connection.execute(rows.NAME_TAKEN, (name, user_id)).fetchone() is None:
+        if not _is_kept(name) and connection.execute(rows.NAME_TAKEN, (name, user_id)).fetchone() is None:
             return name
     raise NotPossible("every name that you could have here is taken: ask who runs the gateway")
+
+
+def _is_kept(name: str) -> bool:
+    read = unicodedata.normalize("NFKC", name).casefold()  # as people see it
+    return read in _KEPT or _ID.fullmatch(read) is not None
 
 
 def _names(person: ClaimedPerson) -> Iterator[str]:

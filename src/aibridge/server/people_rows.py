@@ -31,7 +31,7 @@ INSERT_KEY = (
 )
 USER_WITH_IDENTITY = f"SELECT {_USER}, u.claimed_at FROM aibridge_users AS u WHERE u.issuer = ? AND u.subject = ?"
 USER_WITH_ID = f"SELECT {_USER} FROM aibridge_users AS u WHERE u.id = ?"
-NAME_TAKEN = "SELECT 1 FROM aibridge_users WHERE username = ? AND id <> ?"
+NAME_TAKEN = "SELECT 1 FROM aibridge_users WHERE (username = ?1 OR id = ?1) AND id <> ?2"
 INSERT_ARRIVAL = (
     "INSERT INTO aibridge_users (id, username, email, groups, role, status, created_at, issuer, subject, claimed_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
