@@ -138,6 +138,24 @@ async def test_keys_that_are_known_hold_for_a_day_while_the_issuer_is_down(
     assert issuer.why_unusable is None
 
 
+async def test_an_issuer_that_takes_back_all_its_keys_has_none_from_then_on(
+    issuer: Issuer, provider: OidcIssuer, clock: SetClock
+) -> None:
+    key = await issuer.key("key-1", "ES256")
+    assert key is not None
+    provider.body = b'{"keys":[]}'
+    await issuer._fetched()
+
+    assert not issuer.trusts(key)
+    assert "none that signatures can be verified with" in str(issuer.why_unusable)
+    assert (await why_not(issuer)).retry_after >= 1  # its token may be good again, and is not called a bad one
+
+    provider.body = None
+    clock.advance(AGAIN)
+    assert await issuer.key("key-1", "ES256") == key
+    assert issuer.trusts(key)
+
+
 async def test_an_issuer_that_was_never_reached_says_so_and_is_asked_again(
     issuer: Issuer, provider: OidcIssuer, clock: SetClock
 ) -> None:

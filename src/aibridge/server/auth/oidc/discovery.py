@@ -15,7 +15,7 @@ import msgspec
 
 from aibridge.egress import Trusted, check_discovered_url
 from aibridge.mcp.oauth.fetching import Fetching, Unanswered, fetching
-from aibridge.server.auth.oidc.keys import IssuerKeys, NoKeys, keys_in
+from aibridge.server.auth.oidc.keys import IssuerKeys, NotRead, keys_in
 from aibridge.server.auth.oidc.rules import OidcRules
 
 _WELL_KNOWN = "/.well-known/openid-configuration"
@@ -56,7 +56,7 @@ async def _metadata(rules: OidcRules, http: Fetching) -> IssuerMetadata:
     content = await _got(http, f"{rules.issuer.rstrip('/')}{_WELL_KNOWN}", "its configuration")
     try:
         said = msgspec.json.decode(content, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise NotFetched("its configuration cannot be read") from None
     if said.issuer != rules.issuer:
         raise NotFetched(f"its configuration is that of the issuer {said.issuer[:_SHOWN]!r}")
@@ -77,7 +77,7 @@ async def _keys(rules: OidcRules, http: Fetching) -> tuple[IssuerMetadata | None
     content = await _got(http, str(url), "its document of keys")
     try:
         return metadata, await asyncio.to_thread(keys_in, content)
-    except NoKeys as error:
+    except NotRead as error:
         raise NotFetched(str(error)) from None
 
 

@@ -2,7 +2,8 @@
 
 The rule: a key that is known serves without a word to the issuer. Only a token that names an unknown one has it asked,
 once for all who wait and a few times a minute at most. While the issuer does not answer, what was known holds on for a
-day; after that nobody can say whether a token is good, which is another thing than that it is not.
+day; after that, or where it answers that it has no keys, nobody can say whether a token is good, which is another thing
+than that it is not.
 """
 
 from __future__ import annotations
@@ -128,7 +129,11 @@ class Issuer:
         return self._keys.named(kid, algorithm) if self._is_usable() else None
 
     def _is_usable(self) -> bool:
-        return self._fetched_at is not None and self._clock.monotonic() - self._fetched_at < STALE
+        return (
+            bool(self._keys.keys)
+            and self._fetched_at is not None
+            and self._clock.monotonic() - self._fetched_at < STALE
+        )
 
     async def _look_again(self, kid: str | None) -> bool:
         """Looks at the keys for a token's sake; whether others were at it. Raises: IssuerUnavailable."""
@@ -169,6 +174,10 @@ class Issuer:
             return
         except Exception as error:  # noqa: BLE001  the edge of a background task: what is served must not end with it
             self._failed(f"internal error: {type(error).__name__}")
+            return
+        if not keys.keys:  # that is an answer: it took back those that were known
+            self._keys = keys
+            self._failed("its document of keys has none that signatures can be verified with")
             return
         if self._fault is not None or keys.thumbprints != self._keys.thumbprints:
             _log.info("the identity provider's keys", extra={"issuer": self.rules.issuer, "keys": len(keys.keys)})

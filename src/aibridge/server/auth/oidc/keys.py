@@ -52,19 +52,17 @@ class IssuerKeys:
         return suitable[0] if len(suitable) == 1 or (suitable and kid is not None) else None
 
 
-class NoKeys(Exception):
-    """There is none in it that could verify anything."""
+class NotRead(Exception):
+    """It is no such document."""
 
 
 def keys_in(document: bytes) -> IssuerKeys:
-    """Raises: NoKeys."""
+    """Those that can verify something, if any. Raises: NotRead."""
     try:
         found = msgspec.json.decode(document, type=_JwkSet)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NoKeys("its document of keys cannot be read") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise NotRead("its document of keys cannot be read") from None
     keys = tuple(_usable(found.keys[:_MOST]))
-    if not keys:
-        raise NoKeys("its document of keys has none that signatures can be verified with")
     return IssuerKeys(keys, frozenset(key.thumbprint for key in keys))
 
 
