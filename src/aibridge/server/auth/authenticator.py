@@ -47,7 +47,7 @@ class GatewayAuthenticator:
     taken for the other. `tokens_first` says which counts where a request has one of each.
     """
 
-    __slots__ = ("_bad_tokens", "_clock", "_keys", "_missing", "_people", "_tokens", "_tokens_first")
+    __slots__ = ("_bad_tokens", "_clock", "_keys", "_missing", "_order", "_people", "_tokens")
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class GatewayAuthenticator:
         self._clock = clock
         self._tokens = tokens
         self._keys = keys
-        self._tokens_first = tokens_first
+        self._order = None if tokens is None else _is_key if tokens_first else _is_no_key
         self._missing = _MISSING if tokens is None else _MISSING_BOTH if keys else _MISSING_TOKEN
 
     @property
@@ -100,8 +100,8 @@ class GatewayAuthenticator:
         given = _given(scope["headers"])
         token = given.pop(_TOKEN, None)
         values = [given[name] for name in _CREDENTIALS if name in given] if token is None else [token]
-        if self._tokens_first:
-            values.sort(key=_is_key)
+        if self._order is not None:
+            values.sort(key=self._order)
         denied: Denied | None = None
         try:
             for value in values:
@@ -158,6 +158,10 @@ class GatewayAuthenticator:
 def _is_key(value: str) -> bool:
     """Whether it has the beginning of a key, which no token has: those begin with `{` in base64."""
     return value.startswith("aib_")
+
+
+def _is_no_key(value: str) -> bool:
+    return not _is_key(value)
 
 
 def _signed_in(known: KnownKey) -> SignedIn:
