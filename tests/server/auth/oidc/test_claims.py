@@ -32,6 +32,11 @@ def test_a_name_is_the_first_that_a_user_may_have(said: dict[str, Any], name: st
 
 def test_an_address_that_nobody_confirmed_is_nobodys() -> None:
     assert person({"email": "a@example.org", "email_verified": False}).email is None
+    assert person({"email": "a@example.org", "email_verified": "false"}).email is None
+    assert person({"email": "a@example.org", "email_verified": False}, username_claim="email").username == "sub-1"
+    assert (
+        person({"email": "a@example.org", "email_verified": True}, username_claim="email").username == "a@example.org"
+    )
     assert person({"email": "a@example.org", "email_verified": True}).email == "a@example.org"
 
 

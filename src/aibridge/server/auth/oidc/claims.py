@@ -36,10 +36,13 @@ class ClaimedPerson:
 
 def claimed_person(claims: Claims, rules: OidcRules) -> ClaimedPerson:
     said = claims.all
-    # Who can choose an address there that nobody has confirmed could pass for somebody else here.
-    email = None if said.get("email_verified") is False else _name(_claim(said, rules.email_claim), "an e-mail address")
+    # Who can choose an address there that nobody has confirmed could pass for somebody else here. (Some issuers write a
+    # string.)
+    unconfirmed = said.get("email_verified") in (False, "false")
+    email = None if unconfirmed else _name(_claim(said, rules.email_claim), "an e-mail address")
     groups = tuple(_groups(_claim(said, rules.groups_claim)))
-    wished = (_claim(said, rules.username_claim), email, claims.subject)
+    named = email if rules.username_claim == rules.email_claim else _claim(said, rules.username_claim)
+    wished = (named, email, claims.subject)
     return ClaimedPerson(
         issuer=claims.issuer,
         subject=claims.subject,
