@@ -340,3 +340,13 @@ async def test_the_tokens_that_let_in_are_kept_for_servers_that_want_them(desk: 
 
     assert found is not None
     assert len(desk.callers) == 1
+
+
+async def test_a_token_that_has_ended_goes_to_no_server_though_it_still_lets_in_here(desk: Desk) -> None:
+    token = desk.token(life=100)
+    identity = await desk.with_token(token)
+    assert desk.callers.of(identity.actor.id, None) is not None
+    desk.clock.advance(101)
+
+    assert await desk.with_token(token) == identity
+    assert desk.callers.of(identity.actor.id, None) is None

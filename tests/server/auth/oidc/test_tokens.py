@@ -67,7 +67,7 @@ def test_a_good_token_of_each_kind_of_key_says_who_it_is(kind: Kind) -> None:
     claims = claims_of(issuer.token(at=NOW), shown(issuer.key))
 
     assert (claims.subject, claims.audiences) == ("sub-ada", ("aibridge",))
-    assert claims.expires_at == NOW + 3600 + RULES.leeway
+    assert claims.expires_at == NOW + 3600
 
 
 @pytest.mark.parametrize("kind", [None, "JWT", "jwt", "at+jwt", "application/at+jwt"])

@@ -47,10 +47,14 @@ _SCOPES: dict[Role, tuple[Scope, ...]] = {
 
 @dataclass(slots=True)
 class _Held:
-    """A token that was verified, by its hash. `signed_in` is what came of it last."""
+    """A token that was verified, by its hash. `signed_in` is what came of it last.
+
+    It lets in until `expires_at`, which is later than what it says itself: clocks differ.
+    """
 
     user_id: str
     expires_at: float
+    said_to_expire_at: float
     audiences: tuple[str, ...]
     key: IssuerKey
     credential_id: str
@@ -101,7 +105,7 @@ class TokenSignIn:
         if not self._may_use(user):
             raise Refused(Problem(403, _NOT_ALLOWED.words))
         if self._callers is not None:
-            self._callers.seen(user.id, value, held.expires_at, held.audiences)
+            self._callers.seen(user.id, value, held.said_to_expire_at, held.audiences)
         return signed_in
 
     def standing(self, credential_id: str) -> SignedIn | Denied | None:
@@ -163,7 +167,8 @@ class TokenSignIn:
         claims, key, user = found
         while len(self._held) >= _REMEMBERED:
             del self._held[next(iter(self._held))]
-        credential_id = f"oidc-{user.id}-{int(claims.expires_at)}"
-        held = _Held(user.id, claims.expires_at, claims.audiences, key, credential_id)
+        expires_at = claims.expires_at + self.issuer.rules.leeway
+        credential_id = f"oidc-{user.id}-{int(expires_at)}"
+        held = _Held(user.id, expires_at, claims.expires_at, claims.audiences, key, credential_id)
         self._held[digest] = held
         return held

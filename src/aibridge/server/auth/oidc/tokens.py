@@ -46,7 +46,7 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the issuer says. Times are seconds since 1970."""
+    """What the issuer says. Times are seconds since 1970, in its words: how far clocks may differ is not in them."""
 
     issuer: str
     subject: str
@@ -127,7 +127,7 @@ def _checked(said: dict[str, Any], rules: OidcRules, now: float) -> Claims:
     not_before = _moment(said["nbf"]) if "nbf" in said else issued_at
     if not_before is None or max(not_before, issued_at) - rules.leeway > now:
         raise WrongToken("your token is not good yet")
-    return Claims(rules.issuer, subject, audiences, issued_at, expires_at + rules.leeway, said)
+    return Claims(rules.issuer, subject, audiences, issued_at, expires_at, said)
 
 
 def _audiences(said: object) -> tuple[str, ...]:
