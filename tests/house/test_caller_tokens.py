@@ -5,8 +5,10 @@ Real SDKs, a server that checks each token, a token endpoint that exchanges them
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
+from tests.durable import BOUND
 from tests.exchanges import DialectName
 from tests.fakes.oidc import AUDIENCE, OidcIssuer, serving_oidc
 from tests.house.conversation import Conversation
@@ -103,6 +106,34 @@ async def test_two_people_talk_each_with_their_own_rights_and_go_on_with_new_tok
         False,
         False,
     ]
+
+
+async def test_whichever_worker_is_asked_it_shows_what_the_person_came_with_there(company: Company) -> None:
+    company.configure(EXCHANGE)
+    tokens = {person: company.token(person) for person in ("ada", "bob")}
+    texts: dict[str, list[str]] = {person: [] for person in tokens}
+
+    async def talk(server: Running, person: str) -> None:
+        async with talking(server, "messages", tokens[person]) as said:
+            await said.ask()
+        texts[person].append(said.text)
+
+    async with company.installation.serving("--workers", "2") as server:
+        async with asyncio.timeout(BOUND), asyncio.TaskGroup() as group:
+            for _ in range(8):
+                for person in tokens:
+                    group.create_task(talk(server, person))
+        asking = ("users", "list", "--config", str(company.installation.file), "--json")
+        users = (await company.installation.run(*asking)).json()
+    asked = Counter(asked["subject_token"] for asked in company.exchange.asked)
+
+    for person, said in texts.items():
+        assert len(said) == 8
+        assert all(f"read as sub-{person}" in text for text in said)
+    assert set(asked) == set(tokens.values())
+    assert max(asked.values()) <= 2  # each worker for itself, however many ask it
+    assert set(company.tracker.shown) == set(company.exchange.given)
+    assert sorted(user["username"] for user in users) == ["ada", "bob"]
 
 
 async def test_a_token_goes_on_as_it_is_only_where_it_names_the_server(company: Company) -> None:

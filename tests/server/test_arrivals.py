@@ -168,6 +168,25 @@ def test_of_many_who_bring_the_same_person_at_once_one_makes_it(door: Door) -> N
     assert len(set(found)) == 1
 
 
+def test_of_many_who_want_the_same_name_at_once_one_gets_it(door: Door) -> None:
+    found: list[str] = []
+
+    def arrive(number: int) -> None:
+        with closing(Arrivals(door.file, door.clock, new_id)) as arrivals:  # as in a process of its own
+            found.append(arrivals.arrived(replace(ADA, subject=f"sub-{number % 5}")).username)
+
+    threads = [threading.Thread(target=arrive, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert len(found) == 20
+    assert len(set(found)) == 5
+    assert found.count("ada") == 4
+    assert all(name == "ada" or name.startswith("ada~") for name in found)
+
+
 def test_a_suspended_user_stays_suspended_whatever_the_claims_say(door: Door) -> None:
     made = door.arrivals.arrived(ADA)
     door.people.suspend("ada")
