@@ -31,6 +31,10 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NAME = 128  # characters, see `persons`
 
 
+class Stranger(Exception):
+    """Somebody who is no user, nor becomes one."""
+
+
 class Arrivals:
     """Those of one up-to-date database. `close` it. Raises DatabaseUnusable where the file cannot be read or written."""
 
@@ -66,13 +70,14 @@ class Arrivals:
         self._remembered[user_id] = (mark, now, user)
         return user
 
-    def arrived(self, person: ClaimedPerson) -> User:
+    def arrived(self, person: ClaimedPerson, *, may_be_new: bool = True) -> User:
         """The user that somebody is, made or changed as the claims say. In a thread: it may write.
 
         Claims that are older than those that made a change change nothing.
 
         Raises:
             NotPossible: there is no name left for them.
+            Stranger: there is no such user, and whoever may not be new is not made one.
         """
         try:
             reading = self._file.reading()
@@ -80,6 +85,8 @@ class Arrivals:
                 found = _found(reading, person)
             finally:
                 self._file.close_reading(reading)
+            if found is None and not may_be_new:
+                raise Stranger
             if found is not None and not _differs(found[0], found[1], person):
                 return found[0]
             with self._file.writing() as connection:

@@ -320,6 +320,19 @@ async def test_roles_and_groups_follow_the_newest_token_for_older_ones_too(tmp_p
     assert (outside.status, old_one.status) == (403, 403)
 
 
+async def test_who_may_not_use_the_gateway_becomes_no_user_and_takes_nobodys_name(tmp_path: Path) -> None:
+    async with made(tmp_path, required_groups=frozenset({"staff"})) as desk:
+        guest = desk.token("sub-guest", preferred_username="ada", groups=["guests"])
+        outside = await desk.refused(("authorization", guest))
+        ada = await desk.with_token(desk.token(groups=["staff"]))
+        users = [user.username for user in desk.people.list_users()]
+
+    assert outside.status == 403
+    assert "none of the groups" in outside.message
+    assert ada.actor.username == "ada"
+    assert users == ["ada", "local"]
+
+
 async def test_where_keys_are_not_taken_none_lets_in_and_none_is_left(tmp_path: Path) -> None:
     async with made(tmp_path, keys=False) as desk:
         problem = await desk.refused(("authorization", desk.key))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aibridge.errors import Problem, Refused
 from aibridge.ports import Clock
-from aibridge.server.arrivals import Arrivals
+from aibridge.server.arrivals import Arrivals, Stranger
 from aibridge.server.auth.denials import KEY_DENIED, NO_TOKEN, TOKEN_EXPIRED, Denied
 from aibridge.server.auth.oidc.claims import claimed_person
 from aibridge.server.auth.oidc.issuer import Issuer, IssuerUnavailable
@@ -102,7 +104,7 @@ class TokenSignIn:
             signed_in = held.signed_in = SignedIn(held.credential_id, user, _SCOPES[user.role])
         if user.status != "active":
             return KEY_DENIED["suspended"]
-        if not self._may_use(user):
+        if not self._may_use(user.groups):
             raise Refused(Problem(403, _NOT_ALLOWED.words))
         if self._callers is not None:
             self._callers.seen(user.id, value, held.said_to_expire_at, held.audiences)
@@ -123,20 +125,23 @@ class TokenSignIn:
             return NO_TOKEN
         if user.status != "active":
             return KEY_DENIED["suspended"]
-        if not self._may_use(user):
+        if not self._may_use(user.groups):
             return _NOT_ALLOWED
         return SignedIn(credential_id, user, _SCOPES[user.role])
 
-    def _may_use(self, user: User) -> bool:
+    def _may_use(self, groups: Sequence[str]) -> bool:
         required = self.issuer.rules.required_groups
-        return not required or not required.isdisjoint(user.groups)
+        return not required or not required.isdisjoint(groups)
 
     async def _verified(self, token: Presented, now: float) -> tuple[Claims, IssuerKey, User] | Denied:
         rules = self.issuer.rules
         try:
             check_head(token, rules)
             claims, key = await self._with_key(token, now)
-            user = await asyncio.to_thread(self._arrivals.arrived, claimed_person(claims, rules))
+            person = claimed_person(claims, rules)
+            # Whoever may not use the gateway is not made a user: names go to who comes first.
+            arrive = partial(self._arrivals.arrived, person, may_be_new=self._may_use(person.groups))
+            user = await asyncio.to_thread(arrive)
         except TokenEnded:
             return TOKEN_EXPIRED
         except WrongToken as error:
@@ -145,6 +150,8 @@ class TokenSignIn:
             told = ((b"retry-after", str(error.retry_after).encode()),)
             words = f"your token cannot be verified now: the identity provider {error}"
             raise Refused(Problem(503, words, headers=told)) from None
+        except Stranger:
+            raise Refused(Problem(403, _NOT_ALLOWED.words)) from None
         except NotPossible as error:
             raise Refused(Problem(403, str(error))) from None
         return claims, key, user
