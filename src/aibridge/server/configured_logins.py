@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aibridge.clock import new_id
 from aibridge.credentials import Secret
@@ -54,9 +54,11 @@ def check_logins(configuration: Configuration) -> None:
     server = configuration.settings.server
     where = configuration.place(("server", "public_url"))
     if server.public_url:
-        parts = urlsplit(server.public_url)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
+        parts = _parts(server.public_url)
+        if parts is None or parts.scheme not in ("https", "http") or parts.username is not None:
             raise Wrong(f"{where}: must be https://HOST, with a port if it is another than 443")
+        if not parts.netloc.isascii():  # browsers say `xn--`, and what they say is compared
+            raise Wrong(f"{where}: must be written in ASCII, as browsers send it (xn--...)")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise Wrong(f"{where}: must have no path: https://HOST or https://HOST:PORT")
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
@@ -76,8 +78,10 @@ def pages_address(configuration: Configuration, listening: socket.socket | None 
     """Where our pages are: the public URL, or the loopback address of what listens, or is configured to."""
     server = configuration.settings.server
     if server.public_url:
-        parts = urlsplit(server.public_url)
-        return f"{parts.scheme}://{parts.netloc}".lower()
+        parts = urlsplit(server.public_url.lower())
+        # As browsers say it in `Origin`, which forms are held against: without the scheme's own port.
+        usual = {"https": ":443", "http": ":80"}[parts.scheme]
+        return f"{parts.scheme}://{parts.netloc.removesuffix(usual).removesuffix(':')}"
     port, host = server.port, server.host
     if listening is not None:
         name: Any = listening.getsockname()
@@ -86,6 +90,16 @@ def pages_address(configuration: Configuration, listening: socket.socket | None 
     if not _is_local(host):
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _parts(url: str) -> SplitResult | None:
+    """None: there is no host in it, half an IPv6 address, or no port in the place of one."""
+    try:
+        parts = urlsplit(url)
+        is_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_address else None
 
 
 def _is_local(host: str) -> bool:
