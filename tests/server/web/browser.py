@@ -12,7 +12,7 @@ import httpx2
 
 _FORM = re.compile(r"<form method=\"post\">(.*?)</form>", re.DOTALL)
 _HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
-_LINK = re.compile(r'<a href="([^"]*)"')
+LINK = re.compile(r'<a href="([^"]*)"')
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Browser:
 
     async def go_on(self) -> httpx2.Response:
         """Follows the link of the page, which is also where it sends the browser by itself."""
-        link = unescape(_LINK.findall(self.page.text)[0])
-        assert f'content="0;url={_LINK.findall(self.page.text)[0]}"' in self.page.text
+        link = unescape(LINK.findall(self.page.text)[0])
+        assert f'content="0;url={LINK.findall(self.page.text)[0]}"' in self.page.text
         return await self.open(link)
 
     def forms(self) -> dict[str, dict[str, str]]:

@@ -20,7 +20,7 @@ from tests.fakes.authorization_server import AuthorizationServer, serving_author
 from tests.mcp.oauth.logins import protected
 from tests.mcp.real_servers import Wiki, serving
 from tests.server.installation import Installation, Running, messages
-from tests.server.web.browser import Browser
+from tests.server.web.browser import LINK, Browser
 
 pytestmark = pytest.mark.anyio
 SECRET = "secret-of-the-server-in-these-tests"
@@ -161,8 +161,8 @@ async def test_pages_run_nothing_and_are_kept_nowhere(tmp_path: Path) -> None:
         lines = [line for response in browser.seen for line in response.headers.get_list("set-cookie")]
 
     ours = [response for response in browser.seen if "/mcp/" in str(response.url) or "/oauth/" in str(response.url)]
-    assert visited(browser) == [200, 303, 200, 200, 302, 200]
-    assert len(ours) == 5
+    assert visited(browser) == [200, 303, 200, 200, 302, 303, 200]
+    assert len(ours) == 6
     for response in ours:
         policy = response.headers["content-security-policy"]
         assert policy.startswith("default-src 'none';")
@@ -247,6 +247,51 @@ async def test_the_way_back_is_for_the_browser_that_began(tmp_path: Path) -> Non
     assert "begun by somebody else, or in another browser" in stolen.text
     assert h.by.exchanges == []
     assert bobs["login"] == "needed"
+
+
+async def test_who_reloads_the_page_after_a_login_reads_the_same(tmp_path: Path) -> None:
+    ada, bob = Browser(), Browser()
+    async with house(tmp_path) as h:
+        told = await h.log_in(ada, h.ada, "ada")
+        done = ada.where
+        again = await ada.open(done)
+        anew = await ada.open(h.page)
+        await bob.open(done)
+        not_his = await bob.send("sign-in", key=h.bob)
+        his = await bob.open(done)
+        await h.installation.run("mcp", "logout", "wiki", "--user", "ada", "--config", str(h.installation.file))
+        after = await ada.open(done)
+
+    assert "You have logged in at wiki as ada" in told.text
+    assert again.text == told.text
+    assert [word for word in ("code", "state") if word in done] == []
+    assert "this makes a new login" in anew.text
+    for page in (not_his, his, after):
+        assert "You have logged in" not in page.text
+        assert 'value="continue"' in page.text
+
+
+async def test_who_was_not_let_in_or_is_in_an_old_tab_can_begin_again(tmp_path: Path) -> None:
+    ada, tab = Browser(), Browser()
+    async with house(tmp_path) as h:
+        await ada.open(h.page)
+        tab.jar = ada.jar
+        await tab.open(h.page.replace("wiki", "%22%3E%3F"))
+        await ada.send("sign-in", key=h.ada)
+        old = await tab.send("sign-in", key=h.ada)
+        other = LINK.findall(old.text)
+        h.by.answer = {"code": "", "error": "access_denied"}
+        await ada.send("continue")
+        denied = await ada.go_on()
+        await ada.open(LINK.findall(denied.text)[0])
+        h.by.answer = {}
+        await ada.send("continue")
+        told = await ada.go_on()
+
+    assert (old.status_code, denied.status_code) == (403, 400)
+    assert other == [h.page.replace("wiki", "%22%3E%3F")]
+    assert "did not let you in" in denied.text
+    assert "You have logged in at wiki as ada" in told.text
 
 
 async def test_a_server_that_is_not_for_somebody_is_none(tmp_path: Path) -> None:

@@ -156,15 +156,22 @@ class Logins:
         server = self.servers.get(attempt.server)
         if server is None or server.url != attempt.url:
             raise LoginFailed("the server that this login was for is not there any more")
-        if (issuer is None and attempt.at.says_iss) or (issuer is not None and issuer != attempt.at.issuer):
-            raise LoginFailed("the answer comes from another authorization server (RFC 9207)")
-        if not code:
-            raise LoginFailed(f"the authorization server of {server.name} did not let you in")
-        login = await exchanges.login_for(server, attempt, code, self._clock.now(), await self._trust())
+        try:
+            login = await self._answered(server, attempt, code, issuer)
+        except LoginFailed as error:
+            error.server = server.name
+            raise
         async with self._store.alone(actor_id, server.name):  # nobody who renews the old one may put it back
             await self._keep(actor_id, server, login)
         _log.info("somebody logged in at an MCP server", extra={"server": server.name, "initiator_id": actor_id})
         return server
+
+    async def _answered(self, server: McpServer, attempt: Attempt, code: str | None, issuer: str | None) -> Login:
+        if (issuer is None and attempt.at.says_iss) or (issuer is not None and issuer != attempt.at.issuer):
+            raise LoginFailed("the answer comes from another authorization server (RFC 9207)")
+        if not code:
+            raise LoginFailed(f"the authorization server of {server.name} did not let you in")
+        return await exchanges.login_for(server, attempt, code, self._clock.now(), await self._trust())
 
     async def _introduced(self, server: McpServer) -> tuple[AuthorizationServer, OAuthClient]:
         kept = await asyncio.to_thread(self._store.read, "client", self._redirect_uri, server.name)

@@ -17,7 +17,12 @@ WITH_SECRET = ("client_secret_basic", "client_secret_post")
 
 
 class LoginFailed(Exception):
-    """There is no login. The text is one line for the person, and no secret."""
+    """There is no login. The text is one line for the person, and no secret.
+
+    `server`: the name of the one where the person had begun it, if that is known.
+    """
+
+    server: str | None = None
 
 
 class LoginGone(LoginFailed):

@@ -26,8 +26,10 @@ HEADERS = {
 }
 
 
-def message(title: str, words: str) -> str:
-    return _page(title, f"<p>{escape(words)}</p>")
+def message(title: str, words: str, link: tuple[str, str] | None = None) -> str:
+    """`link`: where people can go from here, and in which words."""
+    onward = "" if link is None else f'<p><a href="{escape(link[0])}">{escape(link[1])}</a></p>'
+    return _page(title, f"<p>{escape(words)}</p>{onward}")
 
 
 def sign_in(server: str, form_token: str, wanted: str, wrong: str | None) -> str:

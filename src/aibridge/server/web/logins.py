@@ -10,7 +10,7 @@ import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -29,6 +29,7 @@ from aibridge.server.web import html
 from aibridge.server.web.sessions import Session, Sessions
 
 _LARGEST_FORM = 16 * 1024  # bytes
+_DONE = "done"  # in the address of a login's page: there is one now
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class LoginPages:
                 return await self._posted(request, visit, name)
             if visit.known is None:
                 return self._asking_for_key(visit, name)
-            return self._confirming(visit, name, visit.known.user)
+            return self._confirming(visit, name, visit.known.user, is_done=_DONE in request.query_params)
         except (DatabaseUnusable, RecordingFailed):
             return _page(503, html.message("Not now", "The database cannot be read at the moment. Try again."))
 
@@ -95,11 +96,12 @@ class LoginPages:
                 issuer=given.get("iss"),
             )
         except LoginFailed as error:
-            return _page(400, html.message("Not logged in", f"This did not work: {error}."))
+            again = None if error.server is None else (self._link(error.server), "Try again")
+            return _page(400, html.message("Not logged in", f"This did not work: {error}.", again))
         except (DatabaseUnusable, RecordingFailed):
             return _page(503, html.message("Not logged in", "The login could not be kept. Begin again."))
-        words = f"You have logged in at {server.name} as {visit.known.user.username}. You can close this page; the tools are there with your next request."
-        return _page(200, html.message("Logged in", words))
+        # Not here: a code is good once, and who reloads the page, or comes back to it, would read that it did not work.
+        return RedirectResponse(f"{self._link(server.name)}?{_DONE}", 303, html.HEADERS)
 
     # -- the forms -----------------------------------------------------------------------------------------
 
@@ -111,8 +113,9 @@ class LoginPages:
             form.get("form_token", "").encode(), self._sessions.form_token(visit.session, name).encode()
         )
         if visit.new or not genuine or not self._is_own(request):
-            words = "The form is too old, or is none of this server's. Open the link again."
-            return _page(403, html.message("Not accepted", words))
+            # As from a second tab, after somebody signed in in the first.
+            words = "The form is too old, or is none of this server's."
+            return _page(403, html.message("Not accepted", words, (self._link(name), "Begin again")))
         action = form.get("action")
         if action == "sign-in":
             return await self._signed_in(request, visit, name, form.get("key", ""))
@@ -143,7 +146,8 @@ class LoginPages:
         except LoginFailed as error:
             told = {"server": server.name, "why": str(error)}
             _log.warning("a login at an MCP server could not be begun", extra=told)
-            return _page(502, html.message(f"Log in at {name}", f"This cannot be done now: {error}."))
+            words = f"This cannot be done now: {error}."
+            return _page(502, html.message(f"Log in at {name}", words, (self._link(name), "Back")))
         return _page(200, html.onward(name, url))
 
     # -- what is shown -------------------------------------------------------------------------------------
@@ -153,17 +157,22 @@ class LoginPages:
         page = html.sign_in(name, self._sessions.form_token(visit.session, name), self._authenticator.wanted, wrong)
         return _page(status, page, self._sessions.cookie(visit.session))
 
-    def _confirming(self, visit: Visit, name: str, user: User) -> Response:
+    def _confirming(self, visit: Visit, name: str, user: User, *, is_done: bool) -> Response:
+        """Whether this is what the person wants; or, `is_done`, that it is so, as long as it is."""
         server = self._server(name, user)
         if server is None:
             return _no_such_server()
+        logged_in = self._logins.login(user.id, server) is not None
+        if is_done and logged_in:
+            words = f"You have logged in at {name} as {user.username}. You can close this page; the tools are there with your next request."
+            return _page(200, html.message("Logged in", words))
         return _page(
             200,
             html.confirm(
                 server=name,
                 url=server.shown_url or "",
                 user=user.username,
-                logged_in=self._logins.login(user.id, server) is not None,
+                logged_in=logged_in,
                 form_token=self._sessions.form_token(visit.session, name),
             ),
         )
@@ -171,7 +180,10 @@ class LoginPages:
     def _back(self, name: str, session: Session) -> Response:
         """To the page of the same address, with a new session; by GET, so that reloading sends no form again."""
         headers = {**html.HEADERS, "set-cookie": self._sessions.cookie(session)}
-        return RedirectResponse(login_page(self._address, name), 303, headers)
+        return RedirectResponse(self._link(name), 303, headers)
+
+    def _link(self, name: str) -> str:
+        return login_page(self._address, quote(name, safe=""))
 
     def _server(self, name: str, user: User) -> McpServer | None:
         server = self._logins.servers.get(name)
