@@ -163,6 +163,7 @@ async def test_pages_run_nothing_and_are_kept_nowhere(tmp_path: Path) -> None:
     ours = [response for response in browser.seen if "/mcp/" in str(response.url) or "/oauth/" in str(response.url)]
     assert visited(browser) == [200, 303, 200, 200, 302, 303, 200]
     assert len(ours) == 6
+    assert all("<main><h1>" in response.text for response in ours if response.status_code == 200)
     for response in ours:
         policy = response.headers["content-security-policy"]
         assert policy.startswith("default-src 'none';")
@@ -219,7 +220,9 @@ async def test_keys_that_open_nothing_sign_in_nobody(tmp_path: Path) -> None:
         suspended = await other.open(h.page)
 
     assert (wrong.status_code, narrow.status_code) == (401, 403)
-    assert "this is no key of this gateway" in wrong.text
+    assert '<p class="wrong" id="wrong" role="alert">This is no key of this gateway' in wrong.text
+    assert 'autofocus aria-invalid="true" aria-describedby="wrong"' in wrong.text
+    assert "aria-invalid" not in still.text
     assert "lacks the scope use" in narrow.text
     assert "Your aibridge key" in still.text
     assert "Your aibridge key" in signed_out.text

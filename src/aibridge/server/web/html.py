@@ -8,9 +8,9 @@ from html import escape
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem;color:#1a1a1a;"
-    "background:#fff}h1{font-size:1.3rem}input,button{font:inherit;padding:.4rem .7rem}"
+    "background:#fff;overflow-wrap:anywhere}h1{font-size:1.3rem}input,button{font:inherit;padding:.4rem .7rem}"
     "input[type=password]{width:100%;box-sizing:border-box;margin:.3rem 0 1rem}form{margin:1rem 0}"
-    ".wrong{color:#a00}code{overflow-wrap:anywhere}"
+    ".wrong{color:#a00}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 HEADERS = {
@@ -34,7 +34,10 @@ def message(title: str, words: str, link: tuple[str, str] | None = None) -> str:
 
 def sign_in(server: str, form_token: str, wanted: str, wrong: str | None) -> str:
     """Asks for what is `wanted`: a key or a token. `wrong` says why the last one did not do."""
-    told = "" if wrong is None else f'<p class="wrong">{escape(wrong)}</p>'
+    told = described = ""
+    if wrong is not None:
+        told = f'<p class="wrong" id="wrong" role="alert">{escape(wrong[:1].upper() + wrong[1:])}</p>'
+        described = ' aria-invalid="true" aria-describedby="wrong"'  # read out with the field, which has the focus
     return _page(
         "Sign in to aibridge",
         f"<p>To log in at the MCP server <strong>{escape(server)}</strong>, say first who you are: with"
@@ -42,7 +45,8 @@ def sign_in(server: str, form_token: str, wanted: str, wrong: str | None) -> str
         + _form(
             form_token,
             "sign-in",
-            f'<label>{escape(wanted.capitalize())}<input type="password" name="key" autocomplete="off" required autofocus></label>'
+            f'<label>{escape(wanted.capitalize())}<input type="password" name="key" autocomplete="off" required'
+            f" autofocus{described}></label>"
             "<button>Sign in</button>",
         ),
     )
@@ -87,5 +91,5 @@ def _page(title: str, body: str, head: str = "") -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"{head}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{escape(title)}</h1>{body}</body></html>"
+        f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
