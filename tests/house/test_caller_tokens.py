@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +27,7 @@ from tests.house.conversation import Conversation
 from tests.mcp.caller.protected import CLIENT, CLIENT_SECRET, Exchange, Tracker, audiences_of, claims_of
 from tests.mcp.real_servers import serving, text
 from tests.server.installation import Installation, Ran, Running
-from tests.server.test_reloading import reloaded
+from tests.server.test_reloading import line, reloaded
 from tests.tracing.collector import Collector, collecting
 
 pytestmark = pytest.mark.anyio
@@ -45,8 +46,8 @@ class Company:
     url: str
     installation: Installation
 
-    def configure(self, more: str, rest: str = "") -> None:
-        oidc = f'[auth.oidc]\nissuer = "{self.issuer.url}"\naudience = "{AUDIENCE}"\nallow_private = true\n'
+    def configure(self, more: str, rest: str = "", audience: str = AUDIENCE) -> None:
+        oidc = f'[auth.oidc]\nissuer = "{self.issuer.url}"\naudience = "{audience}"\nallow_private = true\n'
         tracker = (
             f'[[mcp_servers]]\nname = "tracker"\nurl = "{self.url}"\nallow_private = true\nauth = "caller"\n{more}'
         )
@@ -173,6 +174,26 @@ async def test_a_server_that_is_asked_otherwise_from_now_on_is_so_without_a_rest
     assert "read as sub-ada" in after.text
     assert company.tracker.shown == [token, *company.exchange.given]
     assert len(company.exchange.given) == 1
+
+
+async def test_a_server_gets_no_token_that_still_opens_the_gateway_while_another_audience_waits_for_a_restart(
+    company: Company,
+) -> None:
+    company.configure("")
+    token = company.token("ada", company.url)
+    async with company.installation.serving() as server:
+        company.configure(f'audience = "{AUDIENCE}"\n', audience="tomorrow")
+        server.signal(signal.SIGHUP)
+        why = (await line(company.installation, "the configuration cannot be used: the one before holds on"))["why"]
+        async with talking(server, "messages", company.token("bob")) as bob:
+            await bob.ask()
+        async with talking(server, "messages", token) as ada:
+            await ada.ask()
+
+    assert "as it is until the next start" in why
+    assert "read as sub-bob" not in bob.text
+    assert "read as sub-ada" in ada.text
+    assert company.tracker.shown == [token]
 
 
 @pytest.fixture

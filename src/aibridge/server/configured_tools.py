@@ -6,7 +6,7 @@ The SDK is imported only where there are servers to speak to.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,22 +28,27 @@ def configured_servers(configuration: Configuration, environ: Mapping[str, str] 
         if server.name in servers:
             where = configuration.place(("mcp_servers", index, "name"))
             raise Wrong(f"{where}: {server.name!r} is the name of another server too; give each its own")
-        _check_audience(configuration, index, server)
         servers[server.name] = server
+    oidc = configuration.settings.auth.oidc
+    if oidc is not None:
+        check_audiences(configuration, tuple(servers.values()), oidc.audience, "auth.oidc.audience")
     if servers:
         _check_ca_bundle(configuration)
     check_logins(configuration)
     return tuple(servers.values())
 
 
-def _check_audience(configuration: Configuration, index: int, server: McpServer) -> None:
-    """A server that is shown what opens this gateway could come here in that person's name. Raises: Wrong."""
-    oidc = configuration.settings.auth.oidc
-    if server.auth == "caller" and oidc is not None and (server.audience or server.resource) in oidc.audience:
-        where = configuration.place(("mcp_servers", index, "audience"))
-        raise Wrong(
-            f"{where}: must not be in auth.oidc.audience: the server could use what it is shown at this gateway"
-        )
+def check_audiences(
+    configuration: Configuration, servers: Sequence[McpServer], taken: Collection[str], called: str
+) -> None:
+    """A server that is shown what opens this gateway could come here in that person's name.
+
+    `taken` are the gateway's own audiences, which are what is `called`. Raises: Wrong.
+    """
+    for index, server in enumerate(servers):
+        if server.auth == "caller" and (server.audience or server.resource) in taken:
+            where = configuration.place(("mcp_servers", index, "audience"))
+            raise Wrong(f"{where}: must not be in {called}: the server could use what it is shown at this gateway")
 
 
 def _server(configuration: Configuration, index: int, environ: Mapping[str, str]) -> McpServer:

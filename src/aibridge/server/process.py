@@ -34,7 +34,7 @@ from aibridge.server.config import Configuration
 from aibridge.server.configured_callers import endpoint_of
 from aibridge.server.configured_logins import opened_logins, pages_address, pages_of_logins
 from aibridge.server.configured_oidc import opened_tokens
-from aibridge.server.configured_tools import ca_bundle_of, secrets_of
+from aibridge.server.configured_tools import ca_bundle_of, check_audiences, secrets_of
 from aibridge.server.health import Draining, health, readiness
 from aibridge.server.http import limits
 from aibridge.server.http.asgi import Application
@@ -102,7 +102,15 @@ class Gateway:
     tokens: TokenSignIn | None
 
     async def adopt(self, plan: Plan) -> None:
-        """From now on requests go by this plan, as far as a running server can follow it."""
+        """From now on requests go by this plan, as far as a running server can follow it.
+
+        Raises:
+            Wrong: it would be good for a start, and is not beside what holds until then.
+        """
+        if self.tokens is not None:
+            own = self.tokens.issuer.rules.audiences
+            called = "auth.oidc.audience as it is until the next start"
+            check_audiences(plan.configuration, plan.mcp_servers, own, called)
         server = plan.configuration.settings.server
         self.secrets.add(plan.secrets)
         log_to_stderr(server.log, self.secrets, server.log_level)
