@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -169,7 +170,7 @@ async def serve_process(
             *(group.create_task(_drain_after(end, server)) for end in ends),
         ]
         if gateway.tokens is not None:
-            beside.append(group.create_task(gateway.tokens.issuer.keep_fresh()))
+            beside.append(group.create_task(gateway.tokens.issuer.keep_fresh(random.random)))
         if rereading is not None:
             reloading = _reloading(gateway, plan, rereading, on_closed=server.begin_drain)
             beside.append(group.create_task(reloading.run()))

@@ -96,7 +96,11 @@ class GatewayAuthenticator:
         Raises:
             Refused: 400 for a doubled credential or one in the path, 401, 403, 429 for too many bad ones, 503.
         """
-        self._check_path(scope.get("raw_path") or b"")
+        path = scope.get("raw_path") or b""
+        if own_keys.path_holds_key(path):
+            raise Refused(Problem(400, _IN_PATH))
+        if self._tokens is not None and self._tokens.own.is_in_path(path):
+            raise Refused(Problem(400, _PATH_HOLDS_TOKEN))
         given = _given(scope["headers"])
         token = given.pop(_TOKEN, None)
         values = [given[name] for name in _CREDENTIALS if name in given] if token is None else [token]
@@ -128,22 +132,18 @@ class GatewayAuthenticator:
         if known is None:
             return KEY_DENIED["unknown"]
         denial = self._people.why_dead(known)
-        return _signed_in(known) if denial is None else KEY_DENIED[denial]
+        return SignedIn(known.key.id, known.user, known.key.scopes) if denial is None else KEY_DENIED[denial]
 
     def _by_key(self, value: str) -> SignedIn | Denied:
         found = self._people.identify(value)
-        return _signed_in(found) if isinstance(found, KnownKey) else KEY_DENIED[found]
+        if isinstance(found, KnownKey):
+            return SignedIn(found.key.id, found.user, found.key.scopes)
+        return KEY_DENIED[found]
 
     async def _by_either(self, tokens: TokenSignIn, value: str) -> SignedIn | Denied:
         if not _is_key(value):
             return await tokens.identified(value)
         return self._by_key(value) if self._keys else NO_KEYS_HERE
-
-    def _check_path(self, path: bytes) -> None:
-        if own_keys.path_holds_key(path):
-            raise Refused(Problem(400, _IN_PATH))
-        if self._tokens is not None and self._tokens.own.is_in_path(path):
-            raise Refused(Problem(400, _PATH_HOLDS_TOKEN))
 
     def _refused(self, denied: Denied, scope: Mapping[str, Any]) -> Refused:
         address = (scope.get("client") or ("",))[0]
@@ -162,10 +162,6 @@ def _is_key(value: str) -> bool:
 
 def _is_no_key(value: str) -> bool:
     return not _is_key(value)
-
-
-def _signed_in(known: KnownKey) -> SignedIn:
-    return SignedIn(known.key.id, known.user, known.key.scopes)
 
 
 _TOKEN = b"token"

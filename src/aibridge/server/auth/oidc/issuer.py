@@ -32,6 +32,7 @@ STALE = 86400.0
 """Seconds that keys hold which the issuer was not asked about: it does not answer."""
 _PATIENCE = 5.0  # seconds that a request waits for the issuer
 _RETRIES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds after the first, second ... failure in a row
+_SPREAD = 0.3  # of the time until the next look
 _JUST_ASKED = "was asked for its keys a moment ago"
 _REMEMBERED = 256  # names of keys that the issuer does not have
 
@@ -118,12 +119,18 @@ class Issuer:
                     self._metadata = await self._discovered()
         return self._metadata
 
-    async def keep_fresh(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Looks at the keys from time to time, until it is cancelled."""
+    async def keep_fresh(
+        self, chance: Callable[[], float], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """Looks at the keys from time to time, until it is cancelled.
+
+        `chance` gives numbers from 0 to 1: processes that began together do not all ask together for ever.
+        """
         while True:
             await self._fetched()
             failures = min(self._failures, len(_RETRIES))
-            await sleep(EVERY if failures == 0 else _RETRIES[failures - 1])
+            longest = EVERY if failures == 0 else _RETRIES[failures - 1]
+            await sleep(longest * (1 - _SPREAD * chance()))
 
     def _known(self, kid: str | None, algorithm: str) -> IssuerKey | None:
         return self._keys.named(kid, algorithm) if self._is_usable() else None
