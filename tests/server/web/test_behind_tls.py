@@ -1,5 +1,6 @@
 """The pages at a public https:// address, behind a proxy that speaks TLS for them."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,3 +64,21 @@ async def test_they_answer_to_no_other_name(ask: Ask, address: str) -> None:
     assert page.headers.get("location", f"{PUBLIC}{PATH}") == f"{PUBLIC}{PATH}"
     assert back.status_code == 421
     assert "set-cookie" not in page.headers
+
+
+async def test_a_form_that_was_opened_at_loopback_leads_to_the_public_name(ask: Ask) -> None:
+    """A browser on the machine itself: it cannot be told from a proxy until it says where its form is from."""
+    here = "http://127.0.0.1:8787"
+    async with ask(here) as client:
+        page = await client.get(PATH)
+        cookie = page.headers["set-cookie"].partition(";")[0]
+        token = re.search(r'name="form_token" value="([0-9a-f]+)"', page.text)
+        assert token is not None
+        form = {"form_token": token[1], "action": "sign-in", "key": "aib_nothing"}
+        said = [
+            await client.post(PATH, data=form, headers={"cookie": cookie, "origin": origin})
+            for origin in (here, PUBLIC)
+        ]
+
+    assert [response.status_code for response in said] == [403, 401]
+    assert f'<a href="{PUBLIC}{PATH}">Begin again</a>' in said[0].text
