@@ -23,7 +23,7 @@ ADA = ClaimedPerson(
     username="ada",
     email="ada@example.org",
     groups=("staff",),
-    role=None,
+    role="member",
     claimed_at=START,
 )
 UUID = "0192f0c1-7a5b-7c3d-8e9f-a0b1c2d3e4f5"
@@ -89,12 +89,6 @@ def test_claims_that_are_older_than_the_last_change_change_nothing(door: Door) -
     now = door.arrivals.arrived(replace(ADA, role="member", claimed_at=LATER))
 
     assert door.arrivals.arrived(replace(ADA, groups=("root",), role="admin")) == now
-
-
-def test_a_role_that_the_issuer_has_nothing_to_say_about_stays(door: Door) -> None:
-    made = door.arrivals.arrived(replace(ADA, role="auditor"))
-
-    assert door.arrivals.arrived(replace(ADA, claimed_at=LATER)) == made
 
 
 def test_a_name_stays_with_whoever_has_it(door: Door) -> None:

@@ -107,7 +107,7 @@ class Arrivals:
             username=_free_name(connection, user_id, person),
             email=person.email,
             groups=person.groups,
-            role=person.role or "member",
+            role=person.role,
             status="active",
             created_at=self._clock.now(),
         )
@@ -124,13 +124,13 @@ def _found(connection: sqlite3.Connection, person: ClaimedPerson) -> tuple[User,
 def _differs(user: User, claimed_at: datetime, person: ClaimedPerson) -> bool:
     if person.claimed_at < claimed_at:
         return False
-    as_claimed = replace(user, email=person.email, groups=person.groups, role=person.role or user.role)
+    as_claimed = replace(user, email=person.email, groups=person.groups, role=person.role)
     return user != as_claimed or user.username not in _names(person)
 
 
 def _changed(connection: sqlite3.Connection, user: User, person: ClaimedPerson) -> User:
     name = user.username if user.username in _names(person) else _free_name(connection, user.id, person)
-    changed = replace(user, username=name, email=person.email, groups=person.groups, role=person.role or user.role)
+    changed = replace(user, username=name, email=person.email, groups=person.groups, role=person.role)
     groups, claimed_at = msgspec.json.encode(changed.groups).decode(), as_text(person.claimed_at)
     connection.execute(rows.SET_CLAIMED, (name, changed.email, groups, changed.role, claimed_at, user.id))
     return changed

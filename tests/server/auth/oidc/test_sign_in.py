@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +318,19 @@ async def test_roles_and_groups_follow_the_newest_token_for_older_ones_too(tmp_p
     assert "admin" in before.scopes
     assert after.scopes == ("use", "read:own")
     assert (outside.status, old_one.status) == (403, 403)
+
+
+async def test_whom_the_configuration_made_an_admin_is_none_without_it(tmp_path: Path) -> None:
+    async with made(tmp_path, admin_groups=frozenset({"root"})) as desk:
+        token = desk.token(groups=["root"])
+        scope = {"headers": [(b"authorization", token.encode())], "client": ("10.0.0.1", 1)}
+        before, _ = await desk.authenticator.sign_in(scope)
+        desk.tokens.issuer.rules = replace(desk.tokens.issuer.rules, admin_groups=frozenset())
+        desk.tokens._held.clear()  # as after a restart
+        after, _ = await desk.authenticator.sign_in(scope)
+
+    assert (before.user.role, after.user.role) == ("admin", "member")
+    assert after.scopes == ("use", "read:own")
 
 
 async def test_who_may_not_use_the_gateway_becomes_no_user_and_takes_nobodys_name(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ _MOST_GROUPS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedPerson:
-    """Somebody as the issuer described them at that moment. `role` is None where roles are none of the issuer's business.
+    """Somebody as the issuer described them at that moment.
 
     `username` is None where no claim has one that a user may have.
     """
@@ -30,7 +30,7 @@ class ClaimedPerson:
     username: str | None
     email: str | None
     groups: tuple[str, ...]
-    role: Role | None
+    role: Role
     claimed_at: datetime
 
 
@@ -72,9 +72,7 @@ def _groups(said: Any) -> Iterator[str]:
     yield from dict.fromkeys(name for name in names if name is not None)
 
 
-def _role(groups: tuple[str, ...], rules: OidcRules) -> Role | None:
-    if not rules.admin_groups and not rules.auditor_groups:
-        return None
+def _role(groups: tuple[str, ...], rules: OidcRules) -> Role:
     if not rules.admin_groups.isdisjoint(groups):
         return "admin"
     return "member" if rules.auditor_groups.isdisjoint(groups) else "auditor"

@@ -14,8 +14,8 @@ ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 class OidcRules:
     """`jwks_url` is where the keys are, in place of what the issuer's own document says.
 
-    Of claims: a name, or a path of names with dots between them. Roles follow the groups where `admin_groups` or
-    `auditor_groups` has any; `required_groups`: who is in none of them is not let in; none: everybody is.
+    Of claims: a name, or a path of names with dots between them. Roles follow the groups: whoever is in none of
+    `admin_groups` and `auditor_groups` is a member. `required_groups`: who is in none of them is not let in; none: everybody is.
     """
 
     issuer: str
