@@ -215,8 +215,9 @@ async def test_what_cannot_be_believed_is_not(
 async def test_keys_that_are_not_for_signatures_or_too_weak_are_left_out(issuer: Issuer, provider: OidcIssuer) -> None:
     weak = {**signing_key("RS256", "weak").as_dict(private=False), "n": "u" * 171}
     encrypts = {**signing_key("ES256", "encrypts").as_dict(private=False), "use": "enc"}
+    signs = {**signing_key("ES256", "signs").as_dict(private=False), "key_ops": "sign"}
     shown = [key.as_dict(private=False) for key in (provider.key, signing_key("RS256", "rsa"))]
-    provider.body = msgspec.json.encode({"keys": [weak, encrypts, {"kty": "RSA", "n": 1}, {}, *shown]})
+    provider.body = msgspec.json.encode({"keys": [weak, encrypts, signs, {"kty": "RSA", "n": 1}, {}, *shown]})
     assert await issuer.key("rsa", "RS256") is not None
 
     assert [key.kid for key in issuer._keys.keys] == ["key-1", "rsa"]

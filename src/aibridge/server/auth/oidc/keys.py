@@ -97,7 +97,7 @@ def _public(jwk: Mapping[str, object]) -> dict[str, str | list[str]]:
 
 def _may_verify(jwk: Mapping[str, object]) -> bool:
     operations = jwk.get("key_ops")
-    return not isinstance(operations, list) or "verify" in operations
+    return operations is None or (isinstance(operations, list) and "verify" in operations)
 
 
 def _text(value: object) -> str | None:

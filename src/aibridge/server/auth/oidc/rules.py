@@ -15,7 +15,8 @@ class OidcRules:
     """`jwks_url` is where the keys are, in place of what the issuer's own document says.
 
     Of claims: a name, or a path of names with dots between them. Roles follow the groups: whoever is in none of
-    `admin_groups` and `auditor_groups` is a member. `required_groups`: who is in none of them is not let in; none: everybody is.
+    `admin_groups` and `auditor_groups` is a member. `required_groups`: who is in none of them is not let in; none:
+    everybody is.
     """
 
     issuer: str
