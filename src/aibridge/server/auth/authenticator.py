@@ -146,13 +146,14 @@ class GatewayAuthenticator:
         return self._by_key(value) if self._keys else NO_KEYS_HERE
 
     def _refused(self, denied: Denied, scope: Mapping[str, Any]) -> Refused:
+        if denied is TOKEN_EXPIRED:  # its signature was good: nobody guesses here, and everybody has one in every hour
+            return Refused(Problem(401, denied.words, headers=_UNAUTHORIZED[:1]))
         address = (scope.get("client") or ("",))[0]
         wait = self._bad_tokens.count(address, self._clock.monotonic())
         if wait:
             told = ((b"retry-after", str(wait).encode()), (b"x-should-retry", b"false"))
             return Refused(Problem(429, "too many bad keys from your address: wait a minute", headers=told))
-        headers = _UNAUTHORIZED[:1] if denied is TOKEN_EXPIRED else _UNAUTHORIZED
-        return Refused(Problem(401, denied.words, headers=headers))
+        return Refused(Problem(401, denied.words, headers=_UNAUTHORIZED))
 
 
 def _is_key(value: str) -> bool:

@@ -198,6 +198,17 @@ async def test_too_many_bad_tokens_of_an_address_are_a_429_and_a_good_one_still_
     assert (await desk.with_token(desk.token())).actor.username == "ada"
 
 
+async def test_tokens_that_have_ended_are_no_guesses_however_many_share_an_address(desk: Desk) -> None:
+    ended = [("authorization", desk.token(f"sub-{number}", life=-100)) for number in range(PER_MINUTE + 5)]
+    problems = [await desk.refused(each) for each in ended]
+    forged = await desk.refused(("authorization", f"{ended[0][1][:-8]}AAAAAAAA"))
+
+    assert {problem.status for problem in problems} == {401}
+    assert not any(name == b"x-should-retry" for problem in problems for name, _ in problem.headers)
+    assert forged.status == 401
+    assert dict(forged.headers)[b"x-should-retry"] == b"false"
+
+
 async def test_a_token_is_good_until_it_ends_and_no_longer(desk: Desk) -> None:
     token = desk.token(life=100)
     first = await desk.with_token(token)
