@@ -42,8 +42,11 @@ class DirectRelay:
     def take(self, chunk: bytes) -> bool:
         """False: there is something left to do, and nothing more may be handed on."""
         # Nearly every event of a long stream goes no further than this: every call more is felt.
-        if self._plain(chunk) and self._write_plain(chunk):
-            return True
+        if self._plain(chunk):
+            if self._write_plain(chunk) or self._write(chunk):
+                return True
+            self._data = chunk
+            return False
         reply = self._reply
         data = reply.receive(chunk)
         facts = reply.facts()

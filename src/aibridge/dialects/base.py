@@ -129,10 +129,10 @@ class Reply(Protocol):
 
     @property
     def plain(self) -> Plain | None:
-        """What `receive` needs not to see, until it is called again: a chunk for which this says something true.
+        """What may be shown a chunk in the place of `receive`, until that is called again.
 
-        Such a chunk is whole events that the client gets as they are, and that tell nothing. None: `receive` has to
-        see everything.
+        When it says something true it has seen the chunk: whole events that tell nothing, and that the client gets as
+        they are. Else `receive` is to see it. None: `receive` is to see everything.
         """
 
     def end_turn(self) -> Turn:

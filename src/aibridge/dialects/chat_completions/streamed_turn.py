@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from aibridge.dialects.base import Fact, Turn
+from aibridge.dialects.base import Fact, Plain, Turn
 from aibridge.dialects.chat_completions.assistant import assembled
 from aibridge.dialects.chat_completions.chunks import Chunk, decoded_chunk, is_plain, without_traces
 from aibridge.dialects.chat_completions.ending import PossibleEnd
@@ -19,7 +19,7 @@ from aibridge.dialects.chat_completions.so_far import ReplySoFar
 from aibridge.dialects.chat_completions.splicing import changed, readable_array, readable_object
 from aibridge.dialects.openai_errors import describe, read_error
 from aibridge.dialects.reading import decoded, mapping, text
-from aibridge.wire.sse import event_block, parse_block
+from aibridge.wire.sse import event_block, is_one_event, parse_block
 
 MAX_TURN = 32 * 1024 * 1024
 """How much of a turn is kept to be said again in the next request, in bytes. After a larger one the reply ends."""
@@ -76,13 +76,17 @@ class LoopingReader:
         return self._facts.outcome != "cut"
 
     @property
-    def plain(self) -> None:
-        return None  # what is shown of an event depends on those before it
+    def plain(self) -> Plain:
+        return self._passes
+
+    def _passes(self, chunk: bytes) -> bool:
+        if self._held or self._waiting or not is_one_event(chunk) or self._plain.shown(chunk) is not chunk:
+            return False
+        self._keep(chunk)
+        return True
 
     def read(self, block: bytes) -> bytes:
-        self._left -= len(block)
-        if self._left > 0:
-            self._blocks.append(block)
+        self._keep(block)
         if not self._held and not self._waiting and (shown := self._plain.shown(block)) is not None:
             return shown
         facts, event = self._facts, parse_block(block)
@@ -103,6 +107,11 @@ class LoopingReader:
             return self._all_waiting() + block
         goes_on = facts.take(chunk)
         return self._in_order(_Read(block, event.data, chunk, facts.pieces, goes_on))
+
+    def _keep(self, block: bytes) -> None:
+        self._left -= len(block)
+        if self._left > 0:
+            self._blocks.append(block)
 
     def held(self) -> bytes:
         return self._end.released()

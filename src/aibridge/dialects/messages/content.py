@@ -5,6 +5,7 @@ A block keeps the bytes in which it came: members that nobody here knows, the sp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,11 @@ from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.wire.json_body import JsonObject
 from aibridge.wire.sse import parse_block
 
+# A delta of text in the spelling of the provider itself. Group 1 is the inside of a JSON string.
+_PIECE = re.compile(
+    rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":\d++,"delta":\{"type":"text_delta","text":"'
+    rb'([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)" *\} *\} *\n\n'
+).fullmatch
 _WITH_INPUT = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -69,7 +75,8 @@ class GrowingBlock:
     id: str
     name: str
     shown: int | None  # its index for the client; None: it is hidden
-    text: bytearray = field(default_factory=bytearray)
+    unread: list[bytes] = field(default_factory=list)  # events with what comes next of the text
+    _text: bytearray = field(default_factory=bytearray)
     _thinking: bytearray = field(default_factory=bytearray)
     _input: list[str] = field(default_factory=list)
     _citations: list[bytes] = field(default_factory=list)
@@ -79,8 +86,9 @@ class GrowingBlock:
         """Takes a delta; returns how much is kept of it, in bytes."""
         match delta.get("type"):
             case "text_delta":
+                self.read_pieces()
                 piece = _inside(text(delta.get("text")))
-                self.text += piece
+                self._text += piece
             case "thinking_delta":
                 piece = _inside(text(delta.get("thinking")))
                 self._thinking += piece
@@ -97,12 +105,25 @@ class GrowingBlock:
                 return sum(map(len, further.values()))
         return len(piece)
 
+    def read_pieces(self) -> int:
+        """Makes text of the events that were kept unread; returns how many bytes less that is."""
+        before, events = len(self._text), self.unread[:]
+        self.unread.clear()
+        for event in events:
+            found = _PIECE(event)
+            if found is not None:
+                self._text += found[1]
+            else:  # spelled in another way
+                self.add(mapping(mapping(decoded(parse_block(event).data or b"")).get("delta")))
+        return sum(map(len, events)) - (len(self._text) - before)
+
     def whole(self) -> ContentBlock:
         """The block with all that came. Raises: NotAnObject, when it began as nothing of the kind."""
+        self.read_pieces()
         began = JsonObject.parse(parse_block(self.start).data or b"{}")
         started = JsonObject.parse(began.raw("content_block") or b"{}")
         members = dict(self._others)
-        for name, grown in (("text", self.text), ("thinking", self._thinking)):
+        for name, grown in (("text", self._text), ("thinking", self._thinking)):
             if grown:
                 before = started.raw(name) or b""
                 members[name] = b'"' + (before[1:-1] if before[:1] == b'"' else b"") + bytes(grown) + b'"'

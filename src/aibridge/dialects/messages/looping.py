@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from aibridge.dialects.base import Turn
+from aibridge.dialects.base import Plain, Turn
 from aibridge.dialects.calls import is_ours
 from aibridge.dialects.messages.blocking import container_ids
 from aibridge.dialects.messages.content import ContentBlock, GrowingBlock
@@ -26,9 +27,17 @@ MAX_KEPT = 32 * 1024 * 1024
 _TEXT_DELTA = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":"'
 )
-# How it goes on. Group 1 is the inside of a JSON string.
-_PIECE = re.compile(rb'([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)" *\} *\} *\n\n').fullmatch
-_NO_EVENT = b"\n"  # how no event begins
+_REST_OF_EVENT = rb"[^\r\n]*+\n\n"
+_UNREAD = 64 * 1024  # bytes of events that are kept as they came; what is not needed is never read
+
+
+@lru_cache(64)  # by index: messages have few blocks
+def _pieces(beginning: bytes) -> Callable[[bytes], object]:
+    return re.compile(re.escape(beginning) + _REST_OF_EVENT).fullmatch
+
+
+def _nothing(_block: bytes) -> bool:
+    return False
 
 
 class LoopingReader:
@@ -53,13 +62,14 @@ class LoopingReader:
         self.ended, self.facts = self._reader.ended, self._reader.facts  # asked for every event
         self._blocks: list[GrowingBlock] = []
         self._open: dict[int, GrowingBlock] = {}
+        self._room = MAX_KEPT
+        self._growing: GrowingBlock | None = None
         self._begin_plain(None, 0)
         self._calls = False
         self._mixed = False
         self._kept: list[bytes] = []  # the stop of a turn with calls of ours, and what follows it
         self._stop_reason: str | None = None
         self._container: str | None = None
-        self._room = MAX_KEPT
 
     @property
     def response_id(self) -> str | None:
@@ -71,18 +81,32 @@ class LoopingReader:
         return kept
 
     @property
-    def plain(self) -> None:
-        return None  # what is shown of an event depends on those before it
+    def plain(self) -> Plain | None:
+        return self._keeps if self._plain_shown is None and self._growing is not None else None
 
     def read(self, block: bytes) -> bytes:
-        if block.startswith(self._plain) and (found := _PIECE(block, self._piece_at)) is not None:
-            piece = found[1]
-            self._text += piece
-            self._room -= len(piece)
+        shown, piece_at = self._plain_shown, self._piece_at
+        if self._keeps(block):
+            return block if shown is None else shown + block[piece_at:]
+        return self._decoded(block)
+
+    def _keeps(self, block: bytes) -> bool:
+        """Whether a block is a piece of the present text, and nothing else. It is kept then."""
+        if not self._is_piece(block):
+            return False
+        self._unread.append(block)
+        self._room -= len(block)
+        if self._room < self._read_at:
+            self._read_pieces()
+        return True
+
+    def _read_pieces(self) -> None:
+        """Text takes less room than the events that it came in."""
+        if self._growing is not None:
+            self._room += self._growing.read_pieces()
+            self._read_at = self._room - _UNREAD
             if self._room <= 0:
                 self._begin_plain(None, 0)
-            return block if self._plain_shown is None else self._plain_shown + block[self._piece_at :]
-        return self._decoded(block)
 
     def end(self) -> Turn:
         turn = self._reader.end()
@@ -150,9 +174,11 @@ class LoopingReader:
     def _begin_plain(self, growing: GrowingBlock | None, index: int) -> None:
         """What comes next is taken for pieces of this text, and needs no decoding when it looks so; None: for nothing."""
         self._growing = growing
-        self._text = growing.text if growing is not None else bytearray()
-        self._plain = _TEXT_DELTA % index if growing is not None else _NO_EVENT
-        self._piece_at = len(self._plain)
+        beginning = _TEXT_DELTA % index
+        self._is_piece = _nothing if growing is None else _pieces(beginning)
+        self._piece_at = len(beginning)
+        self._unread = [] if growing is None else growing.unread
+        self._read_at = self._room - _UNREAD
         self._plain_shown: bytes | None = None  # how the client's events begin, where that is not the same
         if growing is not None and growing.shown is not None and growing.shown != index:
             self._plain_shown = _TEXT_DELTA % growing.shown

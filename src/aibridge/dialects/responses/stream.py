@@ -79,7 +79,7 @@ class ResponsesReader:
 
     @property
     def plain(self) -> Plain | None:
-        return self._passes if self._view is None else None
+        return self._passes if self._view is None or not self._view.moves else None
 
     def _passes(self, chunk: bytes) -> bool:
         if self._output.reads_text or self._held or not (is_one_event(chunk) and _PLAIN_DELTA(chunk)):
