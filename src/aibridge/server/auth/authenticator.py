@@ -29,8 +29,8 @@ TOKEN_HEADERS = frozenset({b"x-aibridge-token", b"x-coder-ai-governance-token"})
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _ALL = TOKEN_HEADERS.union(_CREDENTIALS)
 
-# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute. After a
-# token that has ended it should: agents that get tokens from a command run it again.
+# With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute. Where it
+# gets tokens from a command it runs that again all the same (2.1.329), and so does Codex (0.169.0).
 _UNAUTHORIZED: tuple[Header, ...] = ((b"www-authenticate", b'Bearer realm="aibridge"'), (b"x-should-retry", b"false"))
 _PLACES = "as Authorization: Bearer, X-Api-Key or X-AIBridge-Token"
 _MISSING = f"no gateway key: send your aibridge key {_PLACES} (make one with: aibridge keys create)"
@@ -147,7 +147,7 @@ class GatewayAuthenticator:
 
     def _refused(self, denied: Denied, scope: Mapping[str, Any]) -> Refused:
         if denied is TOKEN_EXPIRED:  # its signature was good: nobody guesses here, and everybody has one in every hour
-            return Refused(Problem(401, denied.words, headers=_UNAUTHORIZED[:1]))
+            return Refused(Problem(401, denied.words, headers=_UNAUTHORIZED))
         address = (scope.get("client") or ("",))[0]
         wait = self._bad_tokens.count(address, self._clock.monotonic())
         if wait:
