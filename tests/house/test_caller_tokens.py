@@ -8,64 +8,33 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse
 
-from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
 from tests.durable import BOUND
 from tests.exchanges import DialectName
-from tests.fakes.oidc import AUDIENCE, OidcIssuer, serving_oidc
+from tests.fakes.oidc import AUDIENCE
+from tests.house.company import EXCHANGE, LOOK_UP, Company, company_in
 from tests.house.conversation import Conversation
-from tests.mcp.caller.protected import CLIENT, CLIENT_SECRET, Exchange, Tracker, audiences_of, claims_of
-from tests.mcp.real_servers import serving, text
-from tests.server.installation import Installation, Ran, Running
+from tests.mcp.caller.protected import CLIENT_SECRET, audiences_of, claims_of
+from tests.mcp.real_servers import text
+from tests.server.installation import Ran, Running
 from tests.server.test_reloading import line, reloaded
 from tests.tracing.collector import Collector, collecting
 
 pytestmark = pytest.mark.anyio
 
-LOOK_UP = "Use tracker_read to look it up."
-EXCHANGE = f'exchange = true\nclient_id = "{CLIENT}"\nclient_secret = "env:EXCHANGING"\n'
-
-
-@dataclass
-class Company:
-    """Its identity provider, its tracker, and its gateway."""
-
-    issuer: OidcIssuer
-    exchange: Exchange
-    tracker: Tracker
-    url: str
-    installation: Installation
-
-    def configure(self, more: str, rest: str = "", audience: str = AUDIENCE) -> None:
-        oidc = f'[auth.oidc]\nissuer = "{self.issuer.url}"\naudience = "{audience}"\nallow_private = true\n'
-        tracker = (
-            f'[[mcp_servers]]\nname = "tracker"\nurl = "{self.url}"\nallow_private = true\nauth = "caller"\n{more}'
-        )
-        self.installation.configure(f"{oidc}{rest}{tracker}")
-
-    def token(self, person: str, *audiences: str, **more: Any) -> str:
-        return self.issuer.token(f"sub-{person}", aud=[AUDIENCE, *audiences], scope="read", **more)
-
 
 @pytest.fixture
 async def company(tmp_path: Path) -> AsyncIterator[Company]:
-    provider = SimulatedProvider()
-    async with serve_simulator(provider) as provider_url, serving_oidc() as issuer:
-        tracker = Tracker(issuer, time.time)
-        environ = {"AIBRIDGE_AUTH__MODES": "oidc,key", "EXCHANGING": CLIENT_SECRET}
-        installation = Installation(tmp_path, provider, provider_url, environ)
-        async with serving(tracker) as url:
-            yield Company(issuer, Exchange(issuer, time.time), tracker, url, installation)
+    async with company_in(tmp_path) as made:
+        yield made
 
 
 @asynccontextmanager
