@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from aibridge.dialects.base import Dialect, Fact, Reply, Turn
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
 from aibridge.dialects.messages import MESSAGES
+from aibridge.dialects.messages.looping import LoopingReader
+from aibridge.dialects.reply import StreamedReply
 from aibridge.dialects.responses import RESPONSES
 from aibridge.errors import Problem
+from aibridge.wire import sse
 from tests.dialects.chat_completions.streams import streams
 from tests.dialects.responses.events import outputs, response, stream_of
 from tests.dialects.responses.odd import odd_blocks
@@ -97,3 +100,16 @@ def test_the_text_of_a_stream_needs_no_machine(dialect: Dialect, request_body: b
 
 def _is_plain(reply: Reply, chunk: bytes) -> bool:
     return reply.plain is not None and bool(reply.plain(chunk))
+
+
+@pytest.mark.parametrize(
+    "rest", [b'x"}}, broken\n\n', b'x"},"index":1}\n\n', b'x","text":"y"}}\n\n', b'x\\"}}\n\n', b'x"}}\n: more\n\n']
+)
+def test_where_turns_follow_each_other_only_text_to_the_last_byte_passes(rest: bytes) -> None:
+    reader = LoopingReader(lambda turn, _said: turn, lambda _usage, _known: None, shown=0, first=True)
+    reply = StreamedReply(reader, lambda problem: problem.message.encode())
+    start = b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}'
+    reply.receive(sse.event_block(start, b"content_block_start"))
+
+    assert _is_plain(reply, _TEXT_OF_MESSAGES)
+    assert not _is_plain(reply, _TEXT_OF_MESSAGES.replace(b'word"}}\n\n', rest))

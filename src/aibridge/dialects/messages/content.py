@@ -5,7 +5,6 @@ A block keeps the bytes in which it came: members that nobody here knows, the sp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +16,7 @@ from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.wire.json_body import JsonObject
 from aibridge.wire.sse import parse_block
 
-# A delta of text in the spelling of the provider itself. Group 1 is the inside of a JSON string.
-_PIECE = re.compile(
-    rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":\d++,"delta":\{"type":"text_delta","text":"'
-    rb'([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)" *\} *\} *\n\n'
-).fullmatch
+_TEXT = b'"text":"'
 _WITH_INPUT = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -75,7 +70,8 @@ class GrowingBlock:
     id: str
     name: str
     shown: int | None  # its index for the client; None: it is hidden
-    unread: list[bytes] = field(default_factory=list)  # events with what comes next of the text
+    unread: list[bytes] = field(default_factory=list)
+    """Events with what comes next of the text, as its last string."""
     _text: bytearray = field(default_factory=bytearray)
     _thinking: bytearray = field(default_factory=bytearray)
     _input: list[str] = field(default_factory=list)
@@ -110,11 +106,7 @@ class GrowingBlock:
         before, events = len(self._text), self.unread[:]
         self.unread.clear()
         for event in events:
-            found = _PIECE(event)
-            if found is not None:
-                self._text += found[1]
-            else:  # spelled in another way
-                self.add(mapping(mapping(decoded(parse_block(event).data or b"")).get("delta")))
+            self._text += event[event.index(_TEXT) + len(_TEXT) : event.rindex(b'"')]
         return sum(map(len, events)) - (len(self._text) - before)
 
     def whole(self) -> ContentBlock:

@@ -27,13 +27,14 @@ MAX_KEPT = 32 * 1024 * 1024
 _TEXT_DELTA = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":"'
 )
-_REST_OF_EVENT = rb"[^\r\n]*+\n\n"
+# How it goes on: the inside of a JSON string, and nothing but ends.
+_REST_OF_PIECE = rb'[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+" *\} *\} *\n\n'
 _UNREAD = 64 * 1024  # bytes of events that are kept as they came; what is not needed is never read
 
 
 @lru_cache(64)  # by index: messages have few blocks
 def _pieces(beginning: bytes) -> Callable[[bytes], object]:
-    return re.compile(re.escape(beginning) + _REST_OF_EVENT).fullmatch
+    return re.compile(re.escape(beginning) + _REST_OF_PIECE).fullmatch
 
 
 def _nothing(_block: bytes) -> bool:
@@ -102,11 +103,10 @@ class LoopingReader:
 
     def _read_pieces(self) -> None:
         """Text takes less room than the events that it came in."""
-        if self._growing is not None:
-            self._room += self._growing.read_pieces()
-            self._read_at = self._room - _UNREAD
-            if self._room <= 0:
-                self._begin_plain(None, 0)
+        self._room += sum(growing.read_pieces() for growing in self._blocks)
+        self._read_at = max(0, self._room - _UNREAD)
+        if self._room <= 0:
+            self._begin_plain(None, 0)
 
     def end(self) -> Turn:
         turn = self._reader.end()
@@ -178,13 +178,15 @@ class LoopingReader:
         self._is_piece = _nothing if growing is None else _pieces(beginning)
         self._piece_at = len(beginning)
         self._unread = [] if growing is None else growing.unread
-        self._read_at = self._room - _UNREAD
+        self._read_at = max(0, self._room - _UNREAD)
         self._plain_shown: bytes | None = None  # how the client's events begin, where that is not the same
         if growing is not None and growing.shown is not None and growing.shown != index:
             self._plain_shown = _TEXT_DELTA % growing.shown
 
     def _grow(self, index: int, delta: Mapping[str, Any], block: bytes) -> bytes:
         growing = self._open.get(index)
+        if growing is self._growing and self._unread:
+            self._read_pieces()  # which came before
         if growing is not None and self._room > 0:
             self._room -= growing.add(delta)
         return self._shown(growing, index, block)
