@@ -6,14 +6,15 @@ Live or dead, no provider gets to see one. The shape is sure (see `key_format`),
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from aibridge.errors import Header
 from aibridge.server.auth import key_format
 
 _MARK = b"aib_"
-_NOTHING = (b"", b"bearer", b"basic")  # what is left of a header that held a key and nothing else
+NOTHING = (b"", b"bearer", b"basic")
+"""What is left of a header that held a credential of ours and nothing else."""
 _CANDIDATE = re.compile(rb"aib_[0-9a-f]{32}_[0-9A-Za-z]{49}")
 
 
@@ -26,23 +27,33 @@ def without_keys(headers: Sequence[Header], dropped: frozenset[bytes]) -> list[H
             continue
         if _MARK not in value:
             kept.append(header)
-        elif (rest := cut(value).strip()).lower() not in _NOTHING:
+        elif (rest := cut(value).strip()).lower() not in NOTHING:
             kept.append((name, rest))
     return kept
 
 
 def query_without_keys(query: bytes) -> bytes:
     """The raw query string without the parameters that hold a key of ours, percent-encoded or not."""
-    if _MARK not in query and b"%" not in query:
-        return query
-    parts = query.split(b"&")
-    kept = [part for part in parts if not _holds_key(unquote_to_bytes(part))]
-    return query if len(kept) == len(parts) else b"&".join(kept)
+    return query_without(query, _MARK, _holds_key)
 
 
 def path_holds_key(raw_path: bytes) -> bool:
     """Whether a key of ours stands in a path, percent-encoded or not. Nothing can be cut out of one."""
-    return (_MARK in raw_path or b"%" in raw_path) and _holds_key(unquote_to_bytes(raw_path))
+    return is_encoded_in(raw_path, _MARK, _holds_key)
+
+
+def query_without(query: bytes, mark: bytes, holds: Callable[[bytes], bool]) -> bytes:
+    """A raw query string without the parameters that hold something. `mark` is in each such thing."""
+    if mark not in query and b"%" not in query:
+        return query
+    parts = query.split(b"&")
+    kept = [part for part in parts if not holds(unquote_to_bytes(part))]
+    return query if len(kept) == len(parts) else b"&".join(kept)
+
+
+def is_encoded_in(text: bytes, mark: bytes, holds: Callable[[bytes], bool]) -> bool:
+    """Whether percent-encoded text holds something. `mark` is in each such thing."""
+    return (mark in text or b"%" in text) and holds(unquote_to_bytes(text))
 
 
 def cut(text: bytes) -> bytes:

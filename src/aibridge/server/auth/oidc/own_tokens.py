@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from urllib.parse import unquote_to_bytes
 
 from aibridge.errors import Header
+from aibridge.server.auth import own_keys
 from aibridge.server.auth.oidc.tokens import presented
 
 _MARK = b"eyJ"  # `{"` in base64
-_NOTHING = (b"", b"bearer", b"basic")
 _SHORTEST = 15  # of a first part: `{"alg":"a"}`
 # Three or more parts of letters with dots between them. It begins with a part and gives nothing back, so that what is no
 # token is read once: paths are looked at before anybody has signed in.
@@ -34,20 +33,16 @@ class OwnTokens:
         for header in headers:
             if _MARK not in header[1] or (cut := self.cut(header[1])) == header[1]:
                 kept.append(header)
-            elif (rest := cut.strip()).lower() not in _NOTHING:
+            elif (rest := cut.strip()).lower() not in own_keys.NOTHING:
                 kept.append((header[0], rest))
         return kept
 
     def query_without(self, query: bytes) -> bytes:
         """The raw query string without the parameters that hold one."""
-        if _MARK not in query and b"%" not in query:
-            return query
-        parts = query.split(b"&")
-        kept = [part for part in parts if not self._is_in(unquote_to_bytes(part))]
-        return query if len(kept) == len(parts) else b"&".join(kept)
+        return own_keys.query_without(query, _MARK, self._is_in)
 
     def is_in_path(self, raw_path: bytes) -> bool:
-        return (_MARK in raw_path or b"%" in raw_path) and self._is_in(unquote_to_bytes(raw_path))
+        return own_keys.is_encoded_in(raw_path, _MARK, self._is_in)
 
     def cut(self, text: bytes) -> bytes:
         """The text with a space in the place of each."""
