@@ -61,39 +61,49 @@ def test_the_look_is_often_enough() -> None:
 async def test_a_stream_ends_with_the_key_that_let_it_in_and_says_so(
     tmp_path: Path, dies: Callable[[People, SetClock, str], None], told: bytes
 ) -> None:
-    clock, recorder, provider, held = SetClock(), MemoryRecorder(), SimulatedProvider(), asyncio.Event()
-    provider.script(ScriptedAnswer(steps=[BEGINNING, held, REST], times=None))
+    clock = SetClock()
     with closing(People(database(tmp_path), hash_key=bytes(32), clock=clock, ids=new_id)) as people:
         alice, bob = [people.create_user(name).id for name in ("alice", "bob")]
         hers = people.create_key(alice, name="hers", life=timedelta(hours=1))
         his = people.create_key(bob, name="his")
-        async with serve_simulator(provider) as url:
-            authenticator = GatewayAuthenticator(people, BadTokens(), clock)
-            bridge = RequestBridge(
-                providers=[anthropic(base_url=url, key="central-key")],
-                recorder=recorder,
-                authenticator=authenticator,
-            )
-            app: Any = bridge
-            async with bridge, running(HttpServer(app, sockets=bind("127.0.0.1", 0))) as server, client(server) as ask:
-                watching = asyncio.create_task(end_what_dead_keys_opened(bridge, authenticator, every=0.01))
-                async with stream(ask, hers.secret) as one, stream(ask, his.secret) as other:
-                    chunks, others = one.aiter_raw(), other.aiter_raw()
-                    began = [await anext(chunks), await anext(others)]
-                    dies(people, clock, hers.key.id)
-                    async with asyncio.timeout(BOUND):
-                        rest = b"".join([chunk async for chunk in chunks])
-                    held.set()
-                    async with asyncio.timeout(BOUND):
-                        his_rest = b"".join([chunk async for chunk in others])
-                watching.cancel()
+        authenticator = GatewayAuthenticator(people, BadTokens(), clock)
+        rest = await rest_of_the_one_that_dies(
+            authenticator, hers.secret, his.secret, lambda: dies(people, clock, hers.key.id)
+        )
 
-    assert began == [BEGINNING, BEGINNING]
     assert rest.startswith(b"event: error\n")
     assert told in rest
     assert b"authentication_error" in rest
-    assert his_rest == REST
+
+
+async def rest_of_the_one_that_dies(
+    authenticator: GatewayAuthenticator, dying: str, living: str, dies: Callable[[], None]
+) -> bytes:
+    """Opens a stream with each credential and has the first die; what its client still gets. The other one runs on."""
+    recorder, provider, held = MemoryRecorder(), SimulatedProvider(), asyncio.Event()
+    provider.script(ScriptedAnswer(steps=[BEGINNING, held, REST], times=None))
+    async with serve_simulator(provider) as url:
+        bridge = RequestBridge(
+            providers=[anthropic(base_url=url, key="central-key")], recorder=recorder, authenticator=authenticator
+        )
+        app: Any = bridge
+        async with bridge, running(HttpServer(app, sockets=bind("127.0.0.1", 0))) as server, client(server) as ask:
+            watching = asyncio.create_task(end_what_dead_keys_opened(bridge, authenticator, every=0.01))
+            async with stream(ask, dying) as one, stream(ask, living) as other:
+                chunks, others = one.aiter_raw(), other.aiter_raw()
+                began = [await anext(chunks), await anext(others)]
+                dies()
+                async with asyncio.timeout(BOUND):
+                    rest = b"".join([chunk async for chunk in chunks])
+                held.set()
+                async with asyncio.timeout(BOUND):
+                    rest_of_the_other = b"".join([chunk async for chunk in others])
+            watching.cancel()
+
+    assert began == [BEGINNING, BEGINNING]
+    assert rest_of_the_other == REST
     assert sorted(end.state for end in recorder.ends) == ["completed", "gateway_aborted"]
+    return rest
 
 
 def client(server: HttpServer) -> httpx2.AsyncClient:

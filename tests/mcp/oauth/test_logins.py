@@ -7,6 +7,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from aibridge.database.files import DatabaseFile
 from aibridge.mcp import McpToolbox
 from aibridge.mcp.oauth.authorization import authorization_of
 from aibridge.mcp.oauth.values import LoginFailed
@@ -179,14 +180,19 @@ async def test_a_renewal_that_cannot_be_made_now_costs_no_login(tmp_path: Path) 
     assert later == f"Bearer {list(h.by.access)[-1]}"
 
 
+def take_no_logins(file: DatabaseFile) -> None:
+    """As a full disk does."""
+    with file.writing() as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON aibridge_mcp_logins BEGIN SELECT RAISE(FAIL, 'full'); END"
+        )
+
+
 async def test_a_renewal_that_the_disk_does_not_take_is_used_and_kept_later(tmp_path: Path) -> None:
     clock = FakeClock()
     async with house(tmp_path, clock=clock) as h:
         await h.log_in("alice")
-        with h.file.writing() as connection:
-            connection.execute(
-                "CREATE TRIGGER full BEFORE INSERT ON aibridge_mcp_logins BEGIN SELECT RAISE(FAIL, 'full'); END"
-            )
+        take_no_logins(h.file)
         clock.passed += 3600
         way = authorization_of(h.logins, clock)(h.server, ALICE)
         first, second = await way.header(), await way.header()
@@ -210,10 +216,7 @@ async def test_what_the_disk_did_not_take_ends_with_the_login(tmp_path: Path) ->
     clock = FakeClock()
     async with house(tmp_path, clock=clock) as h:
         await h.log_in("alice")
-        with h.file.writing() as connection:
-            connection.execute(
-                "CREATE TRIGGER full BEFORE INSERT ON aibridge_mcp_logins BEGIN SELECT RAISE(FAIL, 'full'); END"
-            )
+        take_no_logins(h.file)
         clock.passed += 3600
         way = authorization_of(h.logins, clock)(h.server, ALICE)
         await way.header()
