@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -59,6 +60,34 @@ def test_a_sleeping_taker_is_woken_by_whatever_comes(what: str) -> None:
             inbox.put_later(lambda connection, keys: None, "key")
         case _:
             inbox.close("over")
+    thread.join(BOUND)
+
+    assert not thread.is_alive()
+
+
+def test_while_room_is_reserved_only_who_waits_wakes_the_taker() -> None:
+    inbox = Inbox(1000)
+    assert inbox.offer(entry(1), reserve=10)
+    inbox.take(0)
+    taken: list[Entry] = []
+    thread = threading.Thread(target=lambda: taken.extend(inbox.take(BOUND)[0]))
+    thread.start()
+    inbox.put(entry(2))
+    waiter: asyncio.Future[None] = asyncio.Future(loop=asyncio.new_event_loop())
+    inbox.put(Entry(STATEMENT, lambda: ("x",), 3, waiter))
+    thread.join(BOUND)
+    waiter.get_loop().close()
+
+    assert [found.size for found in taken] == [2, 3]
+
+
+def test_much_that_nobody_waits_for_wakes_the_taker_all_the_same() -> None:
+    inbox = Inbox(1000)
+    assert inbox.offer(entry(1), reserve=10)
+    inbox.take(0)
+    thread = threading.Thread(target=inbox.take, args=(None,))
+    thread.start()
+    inbox.put(entry(200))
     thread.join(BOUND)
 
     assert not thread.is_alive()

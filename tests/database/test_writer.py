@@ -15,7 +15,7 @@ from aibridge.database.checkpoints import LONG_LOG, Log
 from aibridge.database.files import DatabaseFile
 from aibridge.database.inbox import Entry
 from aibridge.database.statements import Row, insert
-from aibridge.database.writer import STUCK_AFTER, Writer
+from aibridge.database.writer import LINGER, STUCK_AFTER, Writer
 from aibridge.errors import RecordingFailed
 from tests.durable import BOUND, SetClock, rows, until
 
@@ -44,8 +44,10 @@ def notes(path: Path) -> DatabaseFile:
     return file
 
 
-async def started(file: DatabaseFile, clock: SetClock | None = None, *, give_up_content: bool = False) -> Writer:
-    writer = Writer(file, clock or SetClock(), give_up_content=give_up_content)
+async def started(
+    file: DatabaseFile, clock: SetClock | None = None, *, give_up_content: bool = False, linger: float = LINGER
+) -> Writer:
+    writer = Writer(file, clock or SetClock(), give_up_content=give_up_content, linger=linger)
     writer.start()
     return writer
 
@@ -62,6 +64,36 @@ async def test_many_who_wait_share_few_commits(tmp_path: Path) -> None:
     assert writer.statistics().commits <= 2
     assert writer.statistics().rows == 500
     assert rows(file, "SELECT count(*) FROM notes") == [(500,)]
+    assert await writer.close()
+
+
+async def test_while_somebody_will_wait_a_row_that_nobody_waits_for_shares_the_next_commit(tmp_path: Path) -> None:
+    file = notes(tmp_path)
+    writer = await started(file, linger=BOUND)
+    begun, ended = waiting(), waiting()
+    assert writer.offer(note(1, waiter=begun), reserve=100)
+    await asyncio.wait_for(begun, BOUND)
+    for key in range(2, 20):
+        writer.put(note(key))
+        await asyncio.sleep(0)  # the writer's thread may run
+    writer.put(note(20, waiter=ended))
+    await asyncio.wait_for(ended, BOUND)
+
+    assert writer.statistics().commits == 2
+    assert rows(file, "SELECT count(*) FROM notes") == [(20,)]
+    assert await writer.close()
+
+
+async def test_a_row_that_nobody_waits_for_does_not_lie_for_long(tmp_path: Path) -> None:
+    file = notes(tmp_path)
+    writer = await started(file, linger=0.01)
+    begun = waiting()
+    assert writer.offer(note(1, waiter=begun), reserve=100)
+    await asyncio.wait_for(begun, BOUND)
+    writer.put(note(2))
+    await until(lambda: writer.statistics().rows == 2)
+
+    writer.release(100)
     assert await writer.close()
 
 

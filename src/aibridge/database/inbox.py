@@ -2,6 +2,9 @@
 
 The bound holds for whoever asks (`offer`); what must not be lost goes in all the same (`put`), and has its room
 reserved beforehand.
+
+Whoever waits for an entry wakes the reader. An entry that nobody waits for does not while room is reserved: somebody is
+then about to put another one in, and both share a commit. The reader looks by itself meanwhile (see `Writer`).
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Inbox:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
+        self._much = capacity // 8  # bytes that are not let lie
         self._lock = threading.Lock()
         self._bell = threading.Lock()  # locked: rung by releasing it, and only for a sleeper
         self._bell.acquire()
@@ -119,7 +123,8 @@ class Inbox:
             self._held += entry.size
             self._reserved += reserve
             self._entries.append(entry)
-            self._wake()
+            if self._asleep and (entry.waiter is not None or not self._reserved or self._held > self._much):
+                self._wake()
         return True
 
     def _wake(self) -> None:

@@ -31,6 +31,9 @@ STUCK_AFTER = 5.0  # seconds; a commit that takes longer is a disk that stands s
 _CROWD = 8  # waiters in one commit
 _DISTANCE = 0.004  # seconds from the end of a commit to the next one's begin
 _QUIET = 1.0  # seconds without a record after which the log is checkpointed
+# A prompt, a usage: nobody waits for them, and the interception's end, which somebody waits for, comes right behind. A
+# commit of their own would only be in its way.
+LINGER = 0.05  # seconds at most that a row without a waiter lies while interceptions are open
 _RETRY = 0.25  # seconds between attempts while the database cannot take anything for the moment
 
 _log = logging.getLogger(__name__)
@@ -54,15 +57,23 @@ class Statistics:
 class Writer:
     """Takes entries from event loops; `start` before use, `close` after.
 
-    With `give_up_content`, rows marked as content are left out as soon as the disk is full.
+    With `give_up_content`, rows marked as content are left out as soon as the disk is full. A row that nobody waits for
+    shares the next commit, which comes within `linger` seconds.
     """
 
     def __init__(
-        self, file: DatabaseFile, clock: Clock, *, capacity: int = CAPACITY, give_up_content: bool = False
+        self,
+        file: DatabaseFile,
+        clock: Clock,
+        *,
+        capacity: int = CAPACITY,
+        give_up_content: bool = False,
+        linger: float = LINGER,
     ) -> None:
         self._file = file
         self._clock = clock
         self._give_up_content = give_up_content
+        self._linger = linger
         self._inbox = Inbox(capacity)
         self._later = Later()
         self._thread = threading.Thread(target=self._run, name="aibridge-writer", daemon=True)
@@ -71,6 +82,7 @@ class Writer:
         self._trouble: str | None = None
         self._busy_since: float | None = None
         self._unchecked = False  # something was committed since the last checkpoint
+        self._rest = 0.0  # seconds until this is done, if nothing comes
         self._crowded_until = 0.0
         self._at_hand: list[Entry] = []
         self._commits = self._rows = self._refused = self._lost = self._content_given_up = 0
@@ -167,21 +179,38 @@ class Writer:
 
     def _turn(self) -> bool:
         """One piece of work, the most urgent; False when there is none left and no more will come."""
-        entries = self._taken(0.0 if self._later else _QUIET if self._unchecked else None)
+        timeout = self._most_sleep()
+        entries = self._taken(timeout)
         if entries:
             entries = self._gathered(entries)
             self._commit(entries)
             self._checkpoints.tend()
         if self._later and (not entries or self._later.cannot_wait(self._clock.monotonic())):
             self._later.do_some(self._connection, self._lock)
-            self._unchecked = True
+            self._wrote()
         elif not entries:
-            if self._closing.is_set() and not self._unchecked:
+            closing = self._closing.is_set()
+            if closing and not self._unchecked:
                 return False
-            if self._unchecked:
-                self._checkpoints.run(afresh=not self._closing.is_set())
+            self._rest -= timeout or 0.0
+            if self._unchecked and (closing or self._rest <= 0):
+                self._checkpoints.run(afresh=not closing)
                 self._unchecked = False
         return True
+
+    def _most_sleep(self) -> float | None:
+        """Seconds until there is something to do although nobody rings; None: never."""
+        if self._later:
+            return 0.0
+        rest = self._rest if self._unchecked else None
+        if self._inbox.reserved:  # rows may come that do not ring
+            return self._linger if rest is None else min(self._linger, rest)
+        return rest
+
+    def _wrote(self) -> None:
+        """Something was committed, and will have to be checkpointed."""
+        self._unchecked = True
+        self._rest = _QUIET
 
     def _taken(self, timeout: float | None) -> list[Entry]:
         """What has come; waits for it at most `timeout` seconds."""
@@ -227,7 +256,7 @@ class Writer:
         entries, self._at_hand = self._at_hand, []
         self._commits += 1
         self._rows += len(entries) - len(refused)
-        self._unchecked = True
+        self._wrote()
         if refused:
             self._refuse(refused)
             turned_away = {id(entry) for entry, _ in refused}
