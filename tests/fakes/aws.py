@@ -17,7 +17,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.fakes.cloud_http import Answer, Asked, read_request, write_answer
+from tests.fakes.cloud_http import Answer, Asked, cloud_on_loopback
 
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 REGION = "us-west-2"
@@ -39,16 +39,8 @@ class FakeAws:
     role_refused: bool = False
     gate: asyncio.Event | None = None  # roles are given when it is set
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while (asked := await read_request(reader)) is not None:
-                answer = await self._role(asked) if asked.target == "/" else self._bedrock(asked)
-                if not await write_answer(writer, answer):
-                    break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+    async def answered(self, asked: Asked) -> Answer:
+        return await self._role(asked) if asked.target == "/" else self._bedrock(asked)
 
     def _bedrock(self, asked: Asked) -> Answer:
         checked = self._checked(asked)
@@ -109,11 +101,9 @@ class FakeAws:
 @asynccontextmanager
 async def fake_aws() -> AsyncIterator[FakeAws]:
     aws = FakeAws("")
-    server = await asyncio.start_server(aws.serve, "127.0.0.1", 0)
-    aws.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield aws
+        async with cloud_on_loopback(aws.answered) as aws.url:
+            yield aws
     finally:
-        server.close()
         if aws.gate is not None:
             aws.gate.set()

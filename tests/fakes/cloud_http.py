@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 
@@ -34,6 +35,27 @@ class Answer:
     status: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
     cut: bool = False
+
+
+@asynccontextmanager
+async def cloud_on_loopback(answered: Callable[[Asked], Awaitable[Answer]]) -> AsyncIterator[str]:
+    """The URL at which every request is answered so."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (asked := await read_request(reader)) is not None:
+                if not await write_answer(writer, await answered(asked)):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
 
 
 async def read_request(reader: asyncio.StreamReader) -> Asked | None:

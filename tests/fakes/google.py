@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
-from tests.fakes.cloud_http import Answer, Asked, read_request, write_answer
+from tests.fakes.cloud_http import Answer, Asked, cloud_on_loopback
 
 EMAIL = "gateway@engines.iam.gserviceaccount.com"
 PROJECT = "engines-42"
@@ -55,16 +55,8 @@ class FakeGoogle:
         file.write_text(json.dumps(said))
         return str(file)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while (asked := await read_request(reader)) is not None:
-                answer = await self._given(asked) if asked.target == "/token" else self._vertex(asked)
-                if not await write_answer(writer, answer):
-                    break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+    async def answered(self, asked: Asked) -> Answer:
+        return await self._given(asked) if asked.target == "/token" else self._vertex(asked)
 
     def _vertex(self, asked: Asked) -> Answer:
         self.asked.append(asked)
@@ -86,11 +78,9 @@ class FakeGoogle:
 @asynccontextmanager
 async def fake_google() -> AsyncIterator[FakeGoogle]:
     google = FakeGoogle("", rsa.generate_private_key(public_exponent=65537, key_size=2048))
-    server = await asyncio.start_server(google.serve, "127.0.0.1", 0)
-    google.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield google
+        async with cloud_on_loopback(google.answered) as google.url:
+            yield google
     finally:
-        server.close()
         if google.gate is not None:
             google.gate.set()
