@@ -7,26 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Unpack
 
-from aibridge.dialects.messages import MESSAGES
 from aibridge.ports import CredentialSource
-from aibridge.providers.base import Provider, RouteRule, Settings
+from aibridge.providers.base import Provider, Settings
 from aibridge.providers.bedrock_answer import bedrock_answer
 from aibridge.providers.bedrock_request import bedrock_request
+from aibridge.providers.claude_platform import ConfiguredModels, claude_provider
 from aibridge.providers.platform import Platform
 
-_READ = frozenset({"GET", "HEAD"})
-_POST = frozenset({"POST"})
-RULES = (
-    RouteRule(path="/v1/messages", methods=_POST, dialect=MESSAGES),
-    RouteRule(path="/v1/messages/count_tokens", methods=_POST, adaptation="not_there"),
-    RouteRule(path="/v1/models", methods=_READ, adaptation="configured_models"),
-    RouteRule(path="/v1/models/*", methods=_READ, adaptation="configured_models"),
-    RouteRule(path="/api/event_logging/*", methods=_POST, adaptation="not_there"),
-)
 REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
 _APP_ID = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z/-]{1,200}")  # a product's version in a User-Agent, or a path of them
 
@@ -61,38 +51,20 @@ def bedrock(
     Raises: ValueError, whose text names the setting that is missing or wrong.
     """
     _check(name, region, model, small_fast_model, models, {"partner_id": partner_id, "app_id": app_id})
-    settings["allow_byok"] = False
     address = base_url or f"https://bedrock-runtime.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    model_of = partial(_model_of, dict(models), model, small_fast_model)
+    configured = ConfiguredModels(models, model, small_fast_model)
     app_ids = [*([f"app/{app_id}"] if app_id else []), *([f"sdk-ua-app-id/{partner_id}"] if partner_id else [])]
-    return Provider(
-        type="anthropic",
-        name=name,
-        base_url=address,
-        rules=RULES,
-        errors=MESSAGES,
-        key_header=b"x-api-key",  # where a caller's own, which is refused, would be
-        attributed=False,
-        platform=Platform(
-            name="bedrock",
-            credentials=credentials,
-            model_of=model_of,
-            outgoing=lambda request, _: bedrock_request(
-                request, base_url=address.rstrip("/"), model_of=model_of, app_ids=app_ids
-            ),
-            incoming=bedrock_answer,
-            models=tuple(dict.fromkeys([*models, *filter(None, (model, small_fast_model))])),
+    platform = Platform(
+        name="bedrock",
+        credentials=credentials,
+        model_of=configured.model_of,
+        outgoing=lambda request, _: bedrock_request(
+            request, base_url=address.rstrip("/"), model_of=configured.model_of, app_ids=app_ids
         ),
-        **settings,
+        incoming=bedrock_answer,
+        models=configured.names,
     )
-
-
-def _model_of(models: Mapping[str, str], model: str | None, small_fast_model: str | None, asked: str) -> str:
-    mapped = models.get(asked)
-    if mapped is not None:
-        return mapped
-    small = small_fast_model if "haiku" in asked.lower() else None
-    return small or model or asked
+    return claude_provider(platform, settings, name=name, base_url=address, counting="not_there", attributed=False)
 
 
 def _check(

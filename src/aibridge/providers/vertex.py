@@ -19,22 +19,13 @@ from aibridge.dialects.messages import MESSAGES
 from aibridge.dialects.reading import decoded, mapping, string_member, text
 from aibridge.errors import Header, InvalidRequest, Problem
 from aibridge.ports import CredentialSource, UpstreamRequest
-from aibridge.providers.base import Provider, RouteRule, Settings
+from aibridge.providers.base import Provider, Settings
 from aibridge.providers.claude_models import claude_model
+from aibridge.providers.claude_platform import COUNTING, ConfiguredModels, claude_provider
 from aibridge.providers.platform import Incoming, Platform
 from aibridge.providers.vertex_features import ANTHROPIC_VERSION, BETA_FLAGS, HOSTS
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
-_READ = frozenset({"GET", "HEAD"})
-_POST = frozenset({"POST"})
-_COUNTING = "/v1/messages/count_tokens"
-RULES = (
-    RouteRule(path="/v1/messages", methods=_POST, dialect=MESSAGES),
-    RouteRule(path=_COUNTING, methods=_POST, adaptation="count_tokens"),
-    RouteRule(path="/v1/models", methods=_READ, adaptation="configured_models"),
-    RouteRule(path="/v1/models/*", methods=_READ, adaptation="configured_models"),
-    RouteRule(path="/api/event_logging/*", methods=_POST, adaptation="not_there"),
-)
 _REGION = re.compile(r"[a-z]+(?:-[a-z]+[0-9]+)?")
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9-]{1,63}")
 _DATED = re.compile(r"(claude-.+)-(\d{8})")
@@ -76,36 +67,23 @@ def vertex(
         raise ValueError(f"project of provider {name!r}: the id of a Google Cloud project")
     if not _REGION.fullmatch(region):
         raise ValueError(f"region of provider {name!r}: a region such as us-east5, or global, us, eu")
-    settings["allow_byok"] = False
     address = base_url or f"https://{HOSTS.get(region) or f'{region}-aiplatform.googleapis.com'}/v1"
     place = f"{address.rstrip('/')}/projects/{project}/locations/{region}/publishers/anthropic/models"
-    model_of = partial(_model_of, dict(models), model, small_fast_model)
-    return Provider(
-        type="anthropic",
-        name=name,
-        base_url=address,
-        rules=RULES,
-        errors=MESSAGES,
-        key_header=b"x-api-key",  # where a caller's own, which is refused, would be
-        platform=Platform(
-            name="vertex",
-            credentials=credentials,
-            model_of=model_of,
-            outgoing=partial(_outgoing, place, model_of),
-            incoming=_incoming,
-            models=tuple(dict.fromkeys([*models, *filter(None, (model, small_fast_model))])),
-        ),
-        **settings,
+    configured = ConfiguredModels(models, model, small_fast_model)
+    model_of = partial(configured.model_of, otherwise=_undated)
+    platform = Platform(
+        name="vertex",
+        credentials=credentials,
+        model_of=model_of,
+        outgoing=partial(_outgoing, place, model_of),
+        incoming=_incoming,
+        models=configured.names,
     )
+    return claude_provider(platform, settings, name=name, base_url=address, counting="count_tokens")
 
 
-def _model_of(models: Mapping[str, str], model: str | None, small_fast_model: str | None, asked: str) -> str:
-    mapped = models.get(asked)
-    if mapped is not None:
-        return mapped
-    small = small_fast_model if "haiku" in asked.lower() else None
-    if small or model:
-        return small or model or asked
+def _undated(asked: str) -> str:
+    """Anthropic's name of a model as Google has it."""
     dated = _DATED.fullmatch(asked)
     return f"{dated[1]}@{dated[2]}" if dated is not None else asked
 
@@ -122,7 +100,7 @@ def _outgoing(place: str, model_of: Callable[[str], str], request: UpstreamReque
     model = model_of(string_member(found, "model") or "")
     if len(model) > _MAX_MODEL or not model.strip("."):
         raise InvalidRequest("model: no such name")
-    return (_counting if path == _COUNTING else _asking)(request, found, place, model)
+    return (_counting if path == COUNTING else _asking)(request, found, place, model)
 
 
 def _asking(request: UpstreamRequest, found: JsonObject, place: str, model: str) -> UpstreamRequest:
