@@ -16,7 +16,7 @@ from tests.fakes.toolbox import ScriptedToolbox
 from tests.fakes.toolbox import fails as tool_fails
 from tests.fakes.turns import Call, Says
 from tests.fakes.upstream import JSON, Scripted, ScriptedUpstream
-from tests.metrics.test_metrics import total
+from tests.scraping import total
 
 pytestmark = pytest.mark.anyio
 

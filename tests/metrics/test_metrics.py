@@ -26,6 +26,7 @@ from tests.fakes.interceptions import ADA, KEY
 from tests.fakes.journal import Journal
 from tests.fakes.recorder import ScriptedRecorder, fails, hangs
 from tests.fakes.upstream import JSON, Scripted, ScriptedUpstream, Step
+from tests.scraping import labels_of, total
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -74,11 +75,6 @@ class Counted:
 
 def path(exchange: Exchange) -> str:
     return path_of(exchange).replace("/openai/", "/openai-eu/")
-
-
-def total(registry: CollectorRegistry, name: str, /, **labels: str) -> float:
-    found = [sample for metric in registry.collect() for sample in metric.samples if sample.name == f"aibridge_{name}"]
-    return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
 
 
 @asynccontextmanager
@@ -299,17 +295,12 @@ async def test_models_and_tools_beyond_the_cap_are_one_other(seed: int) -> None:
             house.answers(*[event.replace(b"weather", b"tool%d" % chance.randrange(10**9)) for event in CHAT.events])
             await house.ask(CHAT, model=f"model-{chance.randrange(10**9)}")
 
-    models = {labels["model"] for labels in labels_of(house, "interceptions_total")}
-    tools = {labels["name"] for labels in labels_of(house, "non_injected_tool_selections_total")}
+    models = {labels["model"] for labels in labels_of(house.metrics.registry, "interceptions_total")}
+    tools = {labels["name"] for labels in labels_of(house.metrics.registry, "non_injected_tool_selections_total")}
     assert len(models) == len(tools) == 4
     assert OTHER in models & tools
     assert house.value("interceptions_total") == 20
     assert house.value("interceptions_total", model=OTHER) == 17
-
-
-def labels_of(house: Counted, name: str) -> list[dict[str, str]]:
-    samples = (sample for metric in house.metrics.registry.collect() for sample in metric.samples)
-    return [sample.labels for sample in samples if sample.name == f"aibridge_{name}"]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "two\nlines", "\ud800", "nul\0"])

@@ -1,27 +1,26 @@
 """The metrics of tools, keys, retries and circuits against the tables and the provider's own ledger, after a mixed load."""
 
 import asyncio
-import itertools
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from aibridge.server.demo.simulator import Exchange, Incoming, ScriptedAnswer, SimulatedProvider, serve_simulator
 from tests.mcp.real_servers import Wiki, serving, text
-from tests.server.installation import BOUND, CENTRAL_KEY, Installation, Running, messages
-from tests.server.test_metrics import PATHS, Books, Scraped, Series, agree, at_rest, last_boot, recovered, scrape
+from tests.scraping import Scraped, Series, at_rest, scrape
+from tests.server.books import Books, agree, last_boot, recovered
+from tests.server.installation import BOUND, CENTRAL_KEY, Installation, messages
+from tests.server.mixed_load import PATHS, Question, dialect_of, load
 
 pytestmark = pytest.mark.anyio
 
 SECOND_KEY = "the-second-central-key"
 LIMITED = 6  # answers of 429 to the first key
 EXHAUSTED = "claude-exhausted"  # for which no key is good
-USERS = 8
 PROMPTS = (
     "use wiki_read",
     "use wiki_write, then use wiki_read",
@@ -88,50 +87,20 @@ def asked_for_what_is_exhausted(asked: Incoming) -> bool:
     return EXHAUSTED.encode() in asked.body
 
 
-def asked(number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
-    """A path and a body. Whoever leaves asks for no tool: of a call that was cancelled nobody else can say if it began."""
-    dialect = ("messages", "chat", "responses")[number % 3]
-    prompt = "simulate 30 words" if leaves(number) else chance.choice(PROMPTS)
-    body: dict[str, Any] = {
-        "model": chance.choice(MODELS["anthropic" if dialect == "messages" else "openai"]),
-        "stream": chance.random() < 0.5,
-    }
-    schema, said = {"type": "object", "properties": {"path": {"type": "string"}}}, [{"role": "user", "content": prompt}]
-    match dialect:
-        case "messages":
-            tools: list[dict[str, Any]] = [{"name": "list_files", "input_schema": schema}]
-            body |= {"max_tokens": 500, "messages": said, "tools": tools}
-        case "chat":
-            tools = [{"type": "function", "function": {"name": "list_files", "parameters": schema}}]
-            body |= {"messages": said, "tools": tools}
-        case _:
-            body |= {"input": prompt, "tools": [{"type": "function", "name": "list_files", "parameters": schema}]}
-    return PATHS[dialect], body
+def asked(chance: random.Random) -> Callable[[int], Question]:
+    """Whoever leaves asks for no tool: of a call that was cancelled nobody else can say if it began."""
 
+    def question(number: int) -> Question:
+        leaves, dialect = number % 12 == 5, dialect_of(number)
+        return Question(
+            dialect,
+            prompt="simulate 30 words" if leaves else chance.choice(PROMPTS),
+            model=chance.choice(MODELS["anthropic" if dialect == "messages" else "openai"]),
+            stream=chance.random() < 0.5,
+            leaves=leaves,
+        )
 
-def leaves(number: int) -> bool:
-    return number % 12 == 5
-
-
-async def load(server: Running, key: str, chance: random.Random, requests: int) -> None:
-    """Users who ask one thing after the other; some hang up in the midst of an answer."""
-    numbers = itertools.count()
-
-    async def user() -> None:
-        async with server.client(key) as client:
-            while (number := next(numbers)) < requests:
-                path, body = asked(number, chance)
-                try:
-                    async with client.stream("POST", path, json=body) as answer:
-                        async for _ in answer.aiter_raw():
-                            if leaves(number):
-                                break  # and the connection is closed
-                except httpx2.HTTPError:
-                    pass  # cut, as the model's name asks for; or the server was killed
-
-    async with asyncio.timeout(BOUND), asyncio.TaskGroup() as group:
-        for _ in range(USERS):
-            group.create_task(user())
+    return question
 
 
 class Ledger:
@@ -164,7 +133,7 @@ async def test_tools_keys_retries_and_circuits_are_counted_as_they_were(
 ) -> None:
     key = await installation.key()
     async with installation.serving("--workers", str(workers)) as server:
-        await load(server, key, random.Random(seed), 150)
+        await load(server, key, 150, asked(random.Random(seed)))
         for _ in range(2):  # one after the other: who else asks may find the second key resting already
             async with server.client(key) as client:
                 await client.post(PATHS["messages"], json=messages(model=EXHAUSTED))
@@ -195,7 +164,7 @@ async def test_after_a_kill_in_the_midst_of_tool_calls_what_was_counted_since_is
     chance = random.Random(seed)
     key = await installation.key()
     async with installation.serving() as server:
-        loading = asyncio.create_task(load(server, key, chance, 400))
+        loading = asyncio.create_task(load(server, key, 400, asked(chance)))
         async with asyncio.timeout(BOUND):
             while (await scrape(server)).total("injected_tool_invocations_total") < 10:
                 pass
@@ -204,7 +173,7 @@ async def test_after_a_kill_in_the_midst_of_tool_calls_what_was_counted_since_is
     database = installation.folder / "aibridge.db"
     async with installation.serving() as server:
         at_first = await scrape(server)
-        await load(server, key, chance, 60)
+        await load(server, key, 60, asked(chance))
         found = await at_rest(server)
 
     assert at_first.total("injected_tool_invocations_total") == at_first.total("mcp_calls_total") == 0
