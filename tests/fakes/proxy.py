@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.fakes.listening import listening
 from tests.waiting import BOUND
 
 
@@ -62,26 +63,10 @@ async def fake_proxy(
     proxy = FakeProxy(("127.0.0.1", port), silent=silent)
     if answer is not None:
         proxy.answer = answer
-    tasks: set[asyncio.Task[None]] = set()
-    writers: list[asyncio.StreamWriter] = []
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        tasks.add(asyncio.get_running_loop().create_task(proxy.serve(reader, writer)))
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     scheme, at = ("https" if tls else "http"), (f"{user}@" if user else "")
-    proxy.url = f"{scheme}://{at}127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(proxy.serve, tls=tls) as own:
+        proxy.url = f"{scheme}://{at}127.0.0.1:{own}"
         yield proxy
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in writers:  # a task that was cancelled before it began has closed nothing
-            writer.transport.abort()
-        await asyncio.sleep(0)
 
 
 def _in_origin_form(head: bytes) -> bytes:

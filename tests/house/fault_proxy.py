@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from tests.fakes.listening import listening
+
 Ending = Literal[
     "reset",  # a TCP reset
     "half-close",  # a FIN, while what the client sends is still taken
@@ -96,17 +98,6 @@ async def _end(writer: asyncio.StreamWriter, ending: Ending) -> None:
 async def fault_proxy(provider: str) -> AsyncIterator[FaultProxy]:
     """In front of the provider at that URL."""
     proxy = FaultProxy("", provider)
-    running: set[asyncio.Task[None]] = set()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        running.add(asyncio.get_running_loop().create_task(proxy.serve(reader, writer)))
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=1024)
-    proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(proxy.serve) as port:
+        proxy.url = f"http://127.0.0.1:{port}"
         yield proxy
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

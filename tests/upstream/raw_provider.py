@@ -12,6 +12,7 @@ from typing import TypeAlias
 from aibridge.errors import Header
 from aibridge.ports import UpstreamRequest, UpstreamTimeouts
 from aibridge.upstream import HttpUpstream
+from tests.fakes.listening import listening
 from tests.waiting import BOUND
 
 PATIENT = UpstreamTimeouts(connect=BOUND, first_byte=BOUND, stall=BOUND)
@@ -105,27 +106,10 @@ async def raw_provider(
 ) -> AsyncIterator[RawProvider]:
     """`name` stands in the URL for the address."""
     provider = RawProvider("", list(scripts))
-    tasks: set[asyncio.Task[None]] = set()
-    writers: list[asyncio.StreamWriter] = []
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        tasks.add(asyncio.get_running_loop().create_task(provider.serve(reader, writer)))
-
-    server = await asyncio.start_server(connected, host, 0, ssl=tls, limit=2**20, backlog=1024)
-    port = server.sockets[0].getsockname()[1]
-    shown = name or (f"[{host}]" if ":" in host else host)
-    provider.url = f"{'https' if tls else 'http'}://{shown}:{port}"
-    try:
+    async with listening(provider.serve, host, tls=tls) as port:
+        shown = name or (f"[{host}]" if ":" in host else host)
+        provider.url = f"{'https' if tls else 'http'}://{shown}:{port}"
         yield provider
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in writers:  # a task that was cancelled before it began has closed nothing
-            writer.transport.abort()
-        await asyncio.sleep(0)
     for fault in provider.faults:
         raise fault
 
