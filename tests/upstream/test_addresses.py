@@ -9,7 +9,7 @@ import pytest
 
 from aibridge.upstream import HttpUpstream, addresses
 from aibridge.upstream.addresses import Address, connected, first_to_answer, in_turn
-from tests.upstream.raw_provider import WHOLE, answering, ask, post, raw_provider
+from tests.upstream.raw_provider import WHOLE, answering, ask, full_queue, post, raw_provider
 from tests.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
@@ -30,19 +30,6 @@ def listening(host: str = "127.0.0.1") -> Iterator[Address]:
         yield family, server.getsockname()
 
 
-@contextlib.contextmanager
-def silent() -> Iterator[socket.socket]:
-    """A listener that takes no further connection and refuses none either."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
-        yield listener
-
-
 def at(listener: socket.socket) -> Address:
     return listener.family, listener.getsockname()
 
@@ -60,7 +47,7 @@ async def reached(*tried: Address) -> object:
 
 async def test_a_silent_address_holds_up_the_next_for_a_quarter_of_a_second() -> None:
     loop = asyncio.get_running_loop()
-    with silent() as first, listening() as second, listening() as third:
+    with full_queue() as first, listening() as second, listening() as third:
         began = loop.time()
         got = await reached(at(first), second, third)
         took = loop.time() - began
@@ -77,7 +64,7 @@ async def test_an_address_that_refuses_holds_up_nobody(monkeypatch: pytest.Monke
 
 async def test_a_slow_address_is_not_given_up_while_others_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "ATTEMPT_DELAY", 0.02)
-    with silent() as slow:
+    with full_queue() as slow:
         trying = asyncio.create_task(reached(at(slow), refusing(), refusing()))
         await asyncio.wait([trying], timeout=0.1)  # the time in which the others have refused
         assert not trying.done()
@@ -97,7 +84,7 @@ async def test_when_nobody_answers_the_first_fault_is_told() -> None:
 
 async def test_attempts_can_be_given_up_and_leave_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "ATTEMPT_DELAY", 0.02)
-    with silent() as one, silent() as two:
+    with full_queue() as one, full_queue() as two:
         trying = asyncio.create_task(reached(at(one), at(two)))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
 from aibridge.upstream import HttpUpstream
-from tests.upstream.raw_provider import WHOLE, Peer, ask, post, raw_provider
+from tests.upstream.raw_provider import WHOLE, Peer, ask, full_queue, post, raw_provider, url_of
 from tests.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
@@ -75,22 +73,9 @@ async def test_a_large_body_that_is_on_its_way_is_stopped(upstream: HttpUpstream
             await closed.wait()
 
 
-@contextlib.asynccontextmanager
-async def full_queue() -> AsyncIterator[str]:
-    """An address that takes no further connection."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 async def test_a_connection_in_the_making_can_be_given_up(upstream: HttpUpstream) -> None:
-    async with full_queue() as url:
-        asking = asyncio.create_task(ask(upstream, post(url)))
+    with full_queue() as listener:
+        asking = asyncio.create_task(ask(upstream, post(url_of(listener))))
         await until(lambda: upstream._pool is not None)
         asking.cancel()
         async with asyncio.timeout(1):

@@ -1,15 +1,13 @@
 """How long a provider may be silent: before it is reached, before its answer, and in the midst of it."""
 
 import asyncio
-import contextlib
-import socket
 
 import pytest
 
 from aibridge.errors import UpstreamStalled, UpstreamUnreachable
 from aibridge.ports import UpstreamTimeouts
 from aibridge.upstream import HttpUpstream
-from tests.upstream.raw_provider import WHOLE, Peer, ask, post, raw_provider
+from tests.upstream.raw_provider import WHOLE, Peer, ask, full_queue, post, raw_provider, url_of
 from tests.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
@@ -22,18 +20,11 @@ def deadlines(*, connect: float = BOUND, first_byte: float = BOUND, stall: float
 
 
 async def test_a_provider_that_takes_no_connection_is_unreachable_in_time(upstream: HttpUpstream) -> None:
-    """A full queue of connections: the kernel answers no further one."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-        with pytest.raises(UpstreamUnreachable, match=r"no connection to the provider within 0\.15 s"):
-            await ask(upstream, post(url), deadlines(connect=SHORT))
+    with (
+        full_queue() as listener,
+        pytest.raises(UpstreamUnreachable, match=r"no connection to the provider within 0\.15 s"),
+    ):
+        await ask(upstream, post(url_of(listener)), deadlines(connect=SHORT))
 
 
 @pytest.mark.parametrize(
