@@ -342,9 +342,7 @@ async def test_a_client_that_hangs_up_anywhere_in_a_loop_leaves_one_end_and_each
     states = set()
     for place in range(120):
         scene, toolbox = set_up(exchange, LOOK, DONE, stream=stream)
-        task = scene.begin(stream=stream)
-        for _ in range(place):
-            await asyncio.sleep(0)
+        task = await scene.begun(place, stream=stream)
         scene.hang_up()
         await task
         states.add(scene.recorder.end.state)

@@ -131,9 +131,7 @@ async def test_a_client_that_hangs_up_at_any_await_leaves_one_end(exchange: Exch
     for place in range(150):
         scene = stage(exchange)
         play(scene, stream=stream)
-        task = scene.begin(stream=stream)
-        for _ in range(place):
-            await asyncio.sleep(0)
+        task = await scene.begun(place, stream=stream)
         all_came = scene.journal.of("provider").count("sent") == (len(exchange.events) if stream else 1)
         ended = bool(scene.recorder.kept.ends)
         scene.hang_up()
@@ -158,9 +156,7 @@ async def test_a_host_that_cancels_at_any_await_leaves_one_end(exchange: Exchang
     for place in range(150):
         scene = stage(exchange)
         play(scene, stream=stream)
-        task = scene.begin(stream=stream)
-        for _ in range(place):
-            await asyncio.sleep(0)
+        task = await scene.begun(place, stream=stream)
         begun = bool(scene.recorder.attempts)
         whole = task.done()
         task.cancel()
@@ -182,9 +178,7 @@ async def test_a_host_that_cancels_again_and_again_leaves_one_end(stream: bool) 
     for place in range(1, 60):
         scene = stage(MESSAGES)
         play(scene, stream=stream)
-        task = scene.begin(stream=stream)
-        for _ in range(place):
-            await asyncio.sleep(0)
+        task = await scene.begun(place, stream=stream)
         while not task.done():
             task.cancel()
             await asyncio.sleep(0)
@@ -199,9 +193,7 @@ async def test_a_gateway_that_ends_at_any_await_leaves_one_end_and_says_so(excha
     for place in range(150):
         scene = stage(exchange)
         play(scene, stream=stream)
-        task = scene.begin(stream=stream)
-        for _ in range(place):
-            await asyncio.sleep(0)
+        task = await scene.begun(place, stream=stream)
         scene.interruption.interrupt("gateway_aborted")
         await task
 

@@ -148,6 +148,13 @@ class Stage:
         """Runs it in a task, so that a test can do something meanwhile."""
         return asyncio.get_running_loop().create_task(self.run(**asked))
 
+    async def begun(self, place: int, **asked: Any) -> "asyncio.Task[None]":
+        """The same, once the loop has turned so often: each turn of it leaves it at another place."""
+        task = self.begin(**asked)
+        for _ in range(place):
+            await asyncio.sleep(0)
+        return task
+
     def hang_up(self) -> None:
         """The client goes, as the bridge sees it."""
         self.writer.abandon()

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from aibridge.actor import Actor
 from aibridge.credentials import Secret
-from aibridge.mcp import McpToolbox
+from aibridge.mcp import McpServer, McpToolbox
+from aibridge.mcp.authorization import FixedAuthorization
 from aibridge.ports import Identity
 from tests.fakes.clock import FakeClock
 from tests.mcp.real_servers import ALICE, BOB, Era, Wiki, at, call, names, no_task_runs, said, serving, text, tool
@@ -475,31 +476,12 @@ async def test_a_token_is_not_carried_to_another_origin() -> None:
 
 async def test_who_is_refused_is_refused_alone() -> None:
     wiki = Wiki()
-
-    class Of:
-        def __init__(self, person: str) -> None:
-            self.person = person
-
-        def missing(self) -> str | None:
-            return None
-
-        def rights(self) -> object:
-            return None
-
-        def secrets(self) -> tuple[str, ...]:
-            return ()
-
-        async def header(self) -> str | None:
-            return f"Bearer {self.person}"
-
-        async def refused(self, status: int, challenge: str | None, shown: str | None) -> bool:
-            return False
-
     wiki.before = lambda request: Response("", 401) if request.headers["authorization"] == "Bearer bob" else None
-    async with (
-        serving(wiki) as url,
-        McpToolbox([at(url)], authorization=lambda _, identity: Of(identity.actor.id)) as toolbox,
-    ):
+
+    def named(_: McpServer, identity: Identity) -> FixedAuthorization:
+        return FixedAuthorization(f"Bearer {identity.actor.id}")
+
+    async with serving(wiki) as url, McpToolbox([at(url)], authorization=named) as toolbox:
         before = await toolbox.tools(BOB)
         alice = await toolbox.tools(ALICE)
         bob = await toolbox.tools(BOB)
