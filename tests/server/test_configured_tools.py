@@ -1,14 +1,12 @@
 """MCP servers in the configuration, the commands about them, and what a running gateway tells of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from aibridge.server.config import Wrong, load
 from aibridge.server.configured_tools import configured_servers, secrets_of
-from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
 from tests.mcp.real_servers import Wiki, serving, tool
 from tests.server.installation import Installation, messages
 
@@ -127,13 +125,6 @@ def test_secrets_are_read_where_they_are_and_known_to_be_secret(tmp_path: Path) 
 
 
 # -- the product ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    provider = SimulatedProvider()
-    async with serve_simulator(provider) as provider_url:
-        yield Installation(tmp_path, provider, provider_url)
 
 
 def servers_at(url: str, more: str = "") -> str:

@@ -2,14 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import httpx2
 import pytest
 
-from aibridge.server.demo.simulator import Incoming, ScriptedAnswer, SimulatedProvider, serve_simulator
+from aibridge.server.demo.simulator import Incoming, ScriptedAnswer
 from tests.server.installation import CENTRAL_KEY, Installation, Running, messages
 from tests.tracing.collector import Collector, collecting
 
@@ -19,13 +18,6 @@ PROMPT = "the-canary-of-the-prompt"
 OWN = "sk-own-credential-of-the-caller-0123456789"
 METERED = "[metrics]\nport = 0\n"
 TRACED = f"{METERED}[tracing]\nenabled = true\n"
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    provider = SimulatedProvider()
-    async with serve_simulator(provider) as provider_url:
-        yield Installation(tmp_path, provider, provider_url)
 
 
 @pytest.fixture

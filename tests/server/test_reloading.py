@@ -2,14 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
 
-from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
+from aibridge.server.demo.simulator import ScriptedAnswer
 from tests.server.installation import BOUND, CENTRAL_KEY, Installation, Running, messages
 from tests.server.test_serving import BEGINNING, REST
 
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.anyio
 NEW_KEY = "another-key-of-the-organisation"
 READ = "the configuration was read again"
 HOLDS_ON = "the configuration cannot be used: the one before holds on"
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    provider = SimulatedProvider()
-    async with serve_simulator(provider) as provider_url:
-        yield Installation(tmp_path, provider, provider_url)
 
 
 async def line(installation: Installation, event: str, count: int = 1) -> dict[str, Any]:

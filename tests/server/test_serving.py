@@ -8,23 +8,14 @@ import signal
 import stat
 import sys
 import termios
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
+from aibridge.server.demo.simulator import ScriptedAnswer
 from tests.server.installation import BOUND, CENTRAL_KEY, Installation, messages
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    provider = SimulatedProvider()
-    async with serve_simulator(provider) as provider_url:
-        yield Installation(tmp_path, provider, provider_url)
 
 
 async def test_a_key_made_before_the_first_start_opens_every_dialect_and_all_is_on_record_under_its_owner(
