@@ -114,6 +114,17 @@ async def test_header_values_come_as_they_were_sent_in_their_order(upstream: Htt
     ]
 
 
+async def test_trailers_do_not_become_headers(upstream: HttpUpstream) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: request-id\r\n\r\n2\r\nok\r\n0\r\n"
+    async with raw_provider(answering(chunked + b"request-id: another\r\nx-late: 1\r\n\r\n")) as provider:
+        first = await ask(upstream, post(provider.url))
+        second = await ask(upstream, post(provider.url))
+
+    assert first.body == b"ok"
+    assert first.headers == second.headers == [(b"Transfer-Encoding", b"chunked"), (b"Trailer", b"request-id")]
+    assert len(provider.peers) == 1
+
+
 async def test_a_large_body_comes_whole(upstream: HttpUpstream) -> None:
     body = bytes(range(256)) * 4096 * 4
     async with raw_provider(answering(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)) as provider:

@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         if status in _WITHOUT_BODY:
             self._until_closed = False
         self._answer.start(status, self._headers)
+        self._headers = []  # for trailers, which are no headers (RFC 9110 section 6.5.1) and read by nobody
         if self._bodiless:
             self._whole(reusable=False)
 
