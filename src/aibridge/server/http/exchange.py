@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from aibridge.errors import AnswerBroken
 from aibridge.reply_writer import ON_DISCONNECT, WRITE_NOW
 from aibridge.server.http.asgi import Application, Headers, Message, Scope
 from aibridge.server.http.outlet import Outlet
@@ -121,6 +122,11 @@ class Exchange:
         except asyncio.CancelledError:
             self._wire.break_off(self)
             raise
+        except AnswerBroken as broken:
+            # Foreseen, and most often the provider's doing: the operator needs a line, not a place in our code.
+            if not self.disconnected:
+                _log.warning("an answer was cut", extra={"why": str(broken)})
+                self._fail()
         except Exception:  # noqa: BLE001  the outermost edge: whatever it was, this client gets an answer
             # Not the client's doing where it is gone: what was raised may just say so.
             if not self.disconnected:
