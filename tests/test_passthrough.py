@@ -74,6 +74,14 @@ async def test_a_head_request_has_headers_and_no_body() -> None:
         assert (client.status, client.body, client.header("content-length")) == (200, b"", b"5000")
 
 
+async def test_a_head_request_for_what_is_not_there_tells_the_length_that_a_get_would() -> None:
+    async with opened() as house:
+        answers(house, b"", 404, content_length="5000")
+        client = await asked(house.bridge, "/openai/v1/models/none", method="HEAD")
+
+        assert (client.status, client.body, client.header("content-length")) == (404, b"", b"5000")
+
+
 async def test_not_modified_is_relayed_and_any_other_redirect_refused() -> None:
     for status in (300, 301, 302, 303, 305, 307, 308):
         async with opened() as house:

@@ -92,7 +92,7 @@ async def _answer(
         raise Refused(Problem(502, f"the provider answered with a redirect ({status}), which is not followed"))
     if central and status in (401, 403):
         raise Refused(Problem(502, f"the provider refused the gateway's own credential (HTTP {status})"))
-    if status >= 400:
+    if status >= 400 and asked.method != "HEAD":  # whose answer tells the length of a body that does not come
         body = scrubber.scrub(await _read(response, MAX_ERROR_BODY), *credential.secrets)
         await writer.answer(status, _headers(response, length_kept=False), body)
     elif central and creates(asked.route, asked.method):

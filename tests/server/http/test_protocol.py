@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from aibridge.errors import AnswerBroken
 from aibridge.server.http.asgi import Receive, Scope, Send
 from aibridge.server.http.exchange import Exchange
 from aibridge.server.http.limits import Limits
@@ -154,6 +155,17 @@ async def test_a_reply_without_a_body_leaves_the_connection_in_step(method: byte
             assert (reply.header("transfer-encoding") is None) == bare
 
 
+async def test_a_204_tells_no_length_which_clients_may_take_for_a_fault() -> None:
+    async def empty(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"", status=204)
+
+    async with served(empty) as server, connected(server.port) as client:
+        for _ in range(2):
+            await client.send(GET)
+            reply = await client.reply()
+            assert (reply.status, reply.header("content-length"), reply.header("connection")) == (204, None, None)
+
+
 async def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_of_the_connection() -> None:
     stream = Stream()
     for chunk in (b"one", b"two", None):
@@ -258,6 +270,24 @@ async def test_an_application_that_fails_in_its_reply_breaks_it_off_so_that_nobo
         await client.send(GET)
         await client.reply(to_head=True)
         assert await client.rest() == b"4\r\nhalf\r\n"
+
+
+async def test_an_answer_that_cannot_be_completed_is_cut_and_leaves_a_line_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"50")]})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise AnswerBroken("the provider's answer broke off")
+
+    async with served(broken) as server, connected(server.port) as client:
+        await client.send(GET)
+        await client.reply(to_head=True)
+        assert await client.rest() == b"half"
+
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage(), line.exc_info) == ("WARNING", "an answer was cut", None)
+    assert vars(line)["why"] == "the provider's answer broke off"
 
 
 @pytest.mark.parametrize(

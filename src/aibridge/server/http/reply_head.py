@@ -51,6 +51,8 @@ def reply_head(
         if name in _WATCHED:
             if name == b"content-length":
                 length = _length(value, length)
+                if status == 204:  # RFC 9110 section 8.6
+                    continue
             elif name == b"date":
                 dated = True
             else:  # connection and transfer-encoding are the server's to choose (ASGI, "Response Start")
