@@ -35,6 +35,38 @@ def told(exchange: Exchange, body: bytes) -> str:
     return message
 
 
+# -- odd answers ----------------------------------------------------------------------------------------
+
+
+@every_dialect
+@pytest.mark.parametrize("kind", [None, b"text/plain; charset=utf-8", b"application/octet-stream"])
+async def test_a_stream_without_a_type_that_says_so_is_one_where_one_was_asked_for(
+    exchange: Exchange, kind: bytes | None
+) -> None:
+    headers = [] if kind is None else [(b"content-type", kind)]
+    scene = stage(exchange)
+    scene.streams(headers=headers)
+    await scene.run()
+
+    assert scene.client.body == exchange.stream
+    assert scene.client.header("content-type") == kind
+    assert scene.client.header("content-length") is None  # handed on as it came, not whole at its end
+    assert scene.recorder.end.state == "completed"
+    [used] = scene.recorder.kept.token_usages
+    assert (used.output_tokens, used.partial) == (exchange.final.output, False)
+
+
+@every_dialect
+async def test_a_whole_answer_without_a_type_is_one_where_no_stream_was_asked_for(exchange: Exchange) -> None:
+    for stream, headers in ((False, []), (True, [JSON])):
+        scene = stage(exchange)
+        scene.upstream.answers.append(Scripted((exchange.body,), 200, headers))
+        await scene.run(stream=stream)
+
+        assert scene.client.body == exchange.body
+        assert [used.output_tokens for used in scene.recorder.kept.token_usages] == [exchange.final.output]
+
+
 # -- breaks ---------------------------------------------------------------------------------------------
 
 

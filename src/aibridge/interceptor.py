@@ -217,7 +217,7 @@ class Interception:
 
     def _reply_to(self, request: Request, response: UpstreamResponse) -> Reply:
         """The one reply to the client, ready for another turn."""
-        stream = is_event_stream(response.headers)
+        stream = is_event_stream(response.headers, asked=request.streaming)
         if self._reply is None:
             self._streaming_reply = stream
             self._reply = request.reply(stream=stream)
