@@ -4,6 +4,8 @@ Two values, because one endpoint of the API takes less than the other: `/respons
 parameter with a 400, and `safety_identifier` is unknown to it.
 """
 
+from dataclasses import replace
+
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.openai_errors import error_body, read_error
 from aibridge.dialects.responses.errors import error_event
@@ -19,12 +21,4 @@ RESPONSES = Dialect(
     keepalive=b": keep-alive\n\n",
 )
 
-RESPONSES_COMPACT = Dialect(
-    name="responses",
-    parse=parse_compaction,
-    error_body=error_body,
-    error_event=error_event,
-    read_error=read_error,
-    identifier_limit=64,
-    keepalive=b": keep-alive\n\n",
-)
+RESPONSES_COMPACT = replace(RESPONSES, parse=parse_compaction)
