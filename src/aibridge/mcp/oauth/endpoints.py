@@ -5,6 +5,7 @@ Its answers are quoted nowhere: only an error's code, which is a word of RFC 674
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -105,10 +106,8 @@ async def renewed(login: Login, now: datetime, http: Fetching, *, registered: bo
     if answer.status_code != 200:
         raise LoginFailed(f"its authorization server renews nothing now{why(answer)}")
     token = _token(answer)
-    return Login(
-        url=login.url,
-        client=login.client,
-        at=login.at,
+    return replace(
+        login,
         access_token=token.access_token,
         refresh_token=token.refresh_token or login.refresh_token,  # it need not be another (RFC 6749 section 6)
         expires_at=_end(token, now),
