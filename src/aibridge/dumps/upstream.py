@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 
 from aibridge.dumps.exchange import Exchange
 from aibridge.dumps.folder import Folder
-from aibridge.errors import Header
 from aibridge.ports import Ids, OpenUpstream, Upstream, UpstreamRequest, UpstreamResponse, UpstreamTimeouts
+from aibridge.watched_response import WatchedResponse
 
 
 class DumpingUpstream:
@@ -52,7 +52,8 @@ class _Opening:
         self._folder = folder
         self._monotonic = monotonic
         self._began = monotonic()
-        self._response: _Response | None = None
+        self._response: WatchedResponse | None = None
+        self._given_up = False
 
     async def __aenter__(self) -> UpstreamResponse:
         try:
@@ -61,7 +62,7 @@ class _Opening:
             self._over(type(error).__name__)
             raise
         self._exchange.status, self._exchange.headers = response.status, response.headers
-        self._response = _Response(response, self._exchange, self._folder)
+        self._response = WatchedResponse(response, self._saw)
         return self._response
 
     async def __aexit__(
@@ -74,48 +75,19 @@ class _Opening:
             self._over("complete" if whole else "left before its end")
         await self._opening.__aexit__(kind, error, traceback)
 
+    def _saw(self, data: bytes) -> None:
+        if data and not self._given_up:
+            wanted = self._exchange.wants(data)
+            if wanted and not self._folder.hold(wanted):
+                self._given_up = True
+            else:
+                self._exchange.keep(data)
+
     def _over(self, ending: str) -> None:
         exchange = self._exchange
         exchange.ending, exchange.seconds = ending, self._monotonic() - self._began
-        if self._response is not None and self._response.given_up:
+        if self._given_up:
             self._folder.let_go(exchange.held)
             self._folder.give_up()
         else:
             self._folder.put(exchange)
-
-
-class _Response:
-    """See `aibridge.ports.UpstreamResponse`."""
-
-    __slots__ = ("_exchange", "_folder", "_response", "given_up")
-
-    def __init__(self, response: UpstreamResponse, exchange: Exchange, folder: Folder) -> None:
-        self._response = response
-        self._exchange = exchange
-        self._folder = folder
-        self.given_up = False
-
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def headers(self) -> Sequence[Header]:
-        return self._response.headers
-
-    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
-        """Nothing passes by `read`, where it is watched."""
-
-    @property
-    def at_end(self) -> bool:
-        return self._response.at_end
-
-    async def read(self) -> bytes:
-        data = await self._response.read()
-        if data and not self.given_up:
-            wanted = self._exchange.wants(data)
-            if wanted and not self._folder.hold(wanted):
-                self.given_up = True
-            else:
-                self._exchange.keep(data)
-        return data

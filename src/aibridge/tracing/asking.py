@@ -7,7 +7,7 @@ a provider join what it sees with what the organisation keeps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 
 from msgspec import structs
@@ -19,6 +19,7 @@ from aibridge.ports import OpenUpstream, Upstream, UpstreamRequest, UpstreamResp
 from aibridge.tracing import names
 from aibridge.tracing.following import Current, Following, failed, failed_by
 from aibridge.tracing.propagation import injected, is_trace_context
+from aibridge.watched_response import WatchedResponse
 
 
 class TracedUpstream:
@@ -51,9 +52,9 @@ class TracedUpstream:
 
 
 class _Opening:
-    """See `aibridge.ports.OpenUpstream`."""
+    """See `aibridge.ports.OpenUpstream`. `_last` is when the last bytes came, in nanoseconds of the epoch."""
 
-    __slots__ = ("_following", "_opening", "_response", "_span", "_started")
+    __slots__ = ("_following", "_last", "_opening", "_span", "_started")
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class _Opening:
     ) -> None:
         self._following = following
         self._span = span
-        self._response: _Response | None = None
+        self._last: int | None = None
         self._started = time.time_ns()
         self._opening = upstream.open(structs.replace(request, headers=headers), timeouts, decode=decode)
 
@@ -81,49 +82,18 @@ class _Opening:
         self._span.set_attribute(names.STATUS_CODE, response.status)
         if response.status >= 400:
             failed(self._span, str(response.status))
-        self._response = _Response(response, self._span, self._started)
-        return self._response
+        return WatchedResponse(response, self._saw)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
             failed_by(self._span, error)
-        last = None if error is not None or self._response is None else self._response.last
-        self._following.close_upstream(self._span, last)
+        self._following.close_upstream(self._span, None if error is not None else self._last)
         await self._opening.__aexit__(kind, error, traceback)
 
-
-class _Response:
-    """See `aibridge.ports.UpstreamResponse`. `last` is when the last bytes came, in nanoseconds of the epoch."""
-
-    __slots__ = ("_response", "_span", "_started", "last")
-
-    def __init__(self, response: UpstreamResponse, span: Span, started: int) -> None:
-        self._response = response
-        self._span = span
-        self._started = started
-        self.last: int | None = None
-
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def headers(self) -> Sequence[Header]:
-        return self._response.headers
-
-    async def hand_to(self, take: Callable[[bytes], bool]) -> None:
-        """Nothing passes by `read`, where it is watched."""
-
-    @property
-    def at_end(self) -> bool:
-        return self._response.at_end
-
-    async def read(self) -> bytes:
-        data = await self._response.read()
+    def _saw(self, _: bytes) -> None:
         now = time.time_ns()
-        if self.last is None:
+        if self._last is None:
             self._span.set_attribute(names.TIME_TO_FIRST_CHUNK, (now - self._started) / 1e9)
-        self.last = now
-        return data
+        self._last = now
