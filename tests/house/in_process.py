@@ -46,6 +46,14 @@ class InProcess:
 
 
 @asynccontextmanager
+async def served(bridge: RequestBridge) -> AsyncIterator[str]:
+    """The URL at which our own server has the bridge, in the block."""
+    server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
+    async with bridge, running(server):
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@asynccontextmanager
 async def bridge_before(url: str, provider: SimulatedProvider, **options: Any) -> AsyncIterator[InProcess]:
     """The gateway in front of the provider at `url`; `options` are the bridge's, `settings` those of its providers."""
     recorder = MemoryRecorder()
@@ -62,10 +70,9 @@ async def bridge_before(url: str, provider: SimulatedProvider, **options: Any) -
         upstream=options.pop("upstream", None) or HttpUpstream(),
         **options,
     )
-    server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
-    async with bridge, running(server):
+    async with served(bridge) as own_url:
         try:
-            yield InProcess(f"http://127.0.0.1:{server.port}", bridge, recorder, provider)
+            yield InProcess(own_url, bridge, recorder, provider)
         finally:
             bridge.abort()
 

@@ -15,9 +15,7 @@ from aibridge import MemoryRecorder, RequestBridge
 from aibridge.errors import Header
 from aibridge.server.config import Wrong, load
 from aibridge.server.configured_providers import configured_providers
-from aibridge.server.http.serving import HttpServer, running
-from aibridge.server.http.sockets import bind
-from tests.house.in_process import ADA, Keyring
+from tests.house.in_process import ADA, Keyring, served
 from tests.upstream.raw_provider import Peer, RawProvider, raw_provider
 
 pytestmark = pytest.mark.anyio
@@ -66,9 +64,8 @@ async def gateway(folder: Path, endpoint: str, version: str) -> AsyncIterator[tu
     bridge = RequestBridge(
         providers=configured_providers(load(file, {}), {}), recorder=recorder, authenticator=Keyring()
     )
-    server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
-    async with bridge, running(server):
-        yield f"http://127.0.0.1:{server.port}/azure/v1", recorder
+    async with served(bridge) as url:
+        yield f"{url}/azure/v1", recorder
 
 
 async def the_same_three_calls(client: AsyncOpenAI, model: str) -> None:

@@ -20,15 +20,13 @@ from aibridge import MemoryRecorder, RequestBridge, providers
 from aibridge.aws import AwsCredentials
 from aibridge.credentials import Secret
 from aibridge.providers.bedrock import bedrock
-from aibridge.server.http.serving import HttpServer, running
-from aibridge.server.http.sockets import bind
 from tests.exchanges import MESSAGES
 from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, FakeAws, fake_aws
 from tests.fakes.bedrock import EVENT_STREAM, REQUEST_ID, chunks, exception
 from tests.fakes.cloud_http import Answer
 from tests.fakes.toolbox import ScriptedToolbox
 from tests.fakes.turns import Call, Says, results_in
-from tests.house.in_process import ADA, Keyring
+from tests.house.in_process import ADA, Keyring, served
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -76,11 +74,8 @@ async def opened(toolbox: ScriptedToolbox | None = None, **settings: Any) -> Asy
         recorder = MemoryRecorder()
         plain = providers.anthropic(name="plain", base_url=aws.url, key="sk-plain-0123456789")
         bridge = RequestBridge(providers=[provider, plain], recorder=recorder, authenticator=Keyring(), toolbox=toolbox)
-        server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
-        url = f"http://127.0.0.1:{server.port}"
         async with (
-            bridge,
-            running(server),
+            served(bridge) as url,
             AsyncAnthropic(base_url=f"{url}/bedrock", api_key=ADA, max_retries=0) as client,
             AsyncAnthropicBedrock(
                 api_key="a-key-of-bedrock", aws_region=REGION, base_url=aws.url, max_retries=0

@@ -16,9 +16,7 @@ from aibridge import MemoryRecorder, RequestBridge
 from aibridge.server.config import load
 from aibridge.server.configured_providers import configured_providers
 from aibridge.server.demo.simulator import Exchange, SimulatedProvider, serve_simulator
-from aibridge.server.http.serving import HttpServer, running
-from aibridge.server.http.sockets import bind
-from tests.house.in_process import ADA, Keyring
+from tests.house.in_process import ADA, Keyring, served
 
 pytestmark = pytest.mark.anyio
 
@@ -64,10 +62,7 @@ async def house(folder: Path, *plans: str) -> AsyncIterator[House]:
         bridge = RequestBridge(
             providers=configured_providers(load(file, {}), {}), recorder=recorder, authenticator=Keyring()
         )
-        server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
-        await stack.enter_async_context(bridge)
-        await stack.enter_async_context(running(server))
-        yield House(f"http://127.0.0.1:{server.port}", hosts, recorder)
+        yield House(await stack.enter_async_context(served(bridge)), hosts, recorder)
 
 
 async def test_each_plan_has_its_host_and_nobody_elses_token_goes_there(tmp_path: Path) -> None:

@@ -13,13 +13,11 @@ from aibridge.credentials import Secret
 from aibridge.providers.bedrock import bedrock
 from aibridge.server.demo.simulator import ScriptedAnswer, SimulatedProvider, serve_simulator
 from aibridge.server.demo.simulator.exchange import Incoming
-from aibridge.server.http.serving import HttpServer, running
-from aibridge.server.http.sockets import bind
 from tests.exchanges import MESSAGES
 from tests.fakes.aws import ACCESS_KEY, REGION, SECRET_KEY, fake_aws
 from tests.fakes.bedrock import EVENT_STREAM, chunks
 from tests.fakes.cloud_http import Answer
-from tests.house.in_process import ADA, Keyring
+from tests.house.in_process import ADA, Keyring, served
 from tests.server.installation import CENTRAL_KEY, Installation
 
 pytestmark = pytest.mark.anyio
@@ -84,12 +82,9 @@ async def test_claude_on_a_platform_can_be_the_one_in_reserve() -> None:
         aws.answer = lambda asked: overloaded if asked.target.startswith("/v1/messages") else good
         recorder = MemoryRecorder()
         bridge = RequestBridge(providers=[first, other], recorder=recorder, authenticator=Keyring())
-        server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
-        url = f"http://127.0.0.1:{server.port}/anthropic"
         async with (
-            bridge,
-            running(server),
-            anthropic.AsyncAnthropic(base_url=url, api_key=ADA, max_retries=0) as client,
+            served(bridge) as url,
+            anthropic.AsyncAnthropic(base_url=f"{url}/anthropic", api_key=ADA, max_retries=0) as client,
         ):
             said = [{"role": "user", "content": "hello"}]
             async with client.messages.stream(model="claude-opus-4-6", max_tokens=500, messages=said) as stream:  # type: ignore[arg-type]  # a dict says no types

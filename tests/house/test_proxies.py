@@ -10,10 +10,8 @@ from aibridge import MemoryRecorder, RequestBridge
 from aibridge.server.config import load
 from aibridge.server.configured_providers import configured_providers
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
-from aibridge.server.http.serving import HttpServer, running
-from aibridge.server.http.sockets import bind
 from tests.fakes.proxy import fake_proxy
-from tests.house.in_process import ADA, Keyring
+from tests.house.in_process import ADA, Keyring, served
 
 pytestmark = pytest.mark.anyio
 
@@ -27,11 +25,9 @@ async def test_a_request_and_a_list_of_models_go_through_the_proxy_that_the_envi
         bridge = RequestBridge(
             providers=configured_providers(load(file, {}), environ), recorder=recorder, authenticator=Keyring()
         )
-        server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
         async with (
-            bridge,
-            running(server),
-            AsyncOpenAI(api_key=ADA, base_url=f"http://127.0.0.1:{server.port}/openai/v1", max_retries=0) as client,
+            served(bridge) as gateway,
+            AsyncOpenAI(api_key=ADA, base_url=f"{gateway}/openai/v1", max_retries=0) as client,
         ):
             stream = await client.chat.completions.create(
                 model="gpt-5", messages=[{"role": "user", "content": "Say hello"}], stream=True

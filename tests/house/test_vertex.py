@@ -19,12 +19,10 @@ from anthropic import APIStatusError, AsyncAnthropic, AsyncAnthropicVertex
 from aibridge import MemoryRecorder, RequestBridge
 from aibridge.google_cloud import GoogleCredentials
 from aibridge.providers.vertex import vertex
-from aibridge.server.http.serving import HttpServer, running
-from aibridge.server.http.sockets import bind
 from tests.exchanges import MESSAGES
 from tests.fakes.cloud_http import Answer
 from tests.fakes.google import PROJECT, FakeGoogle, fake_google
-from tests.house.in_process import ADA, Keyring
+from tests.house.in_process import ADA, Keyring, served
 
 pytestmark = pytest.mark.anyio
 
@@ -62,11 +60,8 @@ async def opened(folder: Path, **settings: Any) -> AsyncIterator[House]:
         provider = vertex(credentials=credentials, project=PROJECT, region=REGION, base_url=base_url, **settings)
         recorder = MemoryRecorder()
         bridge = RequestBridge(providers=[provider], recorder=recorder, authenticator=Keyring())
-        server = HttpServer(bridge, sockets=bind("127.0.0.1", 0), drain_timeout=5.0, on_deadline=bridge.abort)
-        url = f"http://127.0.0.1:{server.port}"
         async with (
-            bridge,
-            running(server),
+            served(bridge) as url,
             AsyncAnthropic(base_url=f"{url}/vertex", api_key=ADA, max_retries=0) as client,
             AsyncAnthropicVertex(
                 access_token="ya29.direct", project_id=PROJECT, region=REGION, base_url=base_url, max_retries=0
