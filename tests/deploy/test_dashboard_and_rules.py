@@ -1,9 +1,7 @@
 """The dashboard, the alert rules and the reference name metrics and labels that there are."""
 
-import asyncio
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from aibridge.metrics import Metrics
 from aibridge.server.reload_series import ReloadSeries
 from aibridge.server.store_series import StoreSeries
+from tests.promtool import promtool
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((CHECKOUT / "deploy/grafana/aibridge.json").read_text())
@@ -118,16 +117,7 @@ def test_an_alert_asks_for_what_there_is_and_says_what_to_do(name: str, expressi
     "words", [("check", "rules", "deploy/prometheus/rules.yml"), ("test", "rules", "tests/deploy/rules_test.yml")]
 )
 async def test_promtool_takes_the_rules_and_they_fire_when_they_should(words: tuple[str, ...]) -> None:
-    tool = shutil.which("promtool")
-    if tool is None:
-        pytest.skip("promtool is not installed")
-    process = await asyncio.create_subprocess_exec(
-        tool, *words, cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    async with asyncio.timeout(60):
-        said, _ = await process.communicate()
-
-    assert process.returncode == 0, said.decode()
+    await promtool(*words)
 
 
 # -- the reference --------------------------------------------------------------------------------------

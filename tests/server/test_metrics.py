@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx2
 import pytest
 
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator
+from tests.promtool import promtool
 from tests.scraping import at_rest, metrics_url, scrape
 from tests.server.books import Books, agree, last_boot, recovered, workers_of
 from tests.server.installation import BOUND, CENTRAL_KEY, Installation
@@ -148,7 +148,7 @@ async def test_the_page_is_valid_by_the_formats_of_prometheus_and_holds_no_secre
     for text in (found.text, modern.text):
         for secret in (key, CENTRAL_KEY, "Say hello", "use a tool", "ada", "example.org"):
             assert secret not in text
-    await promtool("check", "metrics", given=found.text)
+    assert await promtool("check", "metrics", given=found.text) == ""
 
 
 async def test_without_a_port_nothing_is_counted_and_nothing_listens(installation: Installation) -> None:
@@ -165,16 +165,3 @@ async def test_a_port_that_is_taken_ends_the_start_with_one_line(installation: I
 
     assert second.status == 1
     assert second.err == f"aibridge: cannot listen on 127.0.0.1:{port}: Address already in use\n"
-
-
-async def promtool(*words: str, given: str = "") -> None:
-    """Fails when promtool (Debian's package `prometheus`) complains; CI installs it."""
-    tool = shutil.which("promtool")
-    if tool is None:
-        pytest.skip("promtool is not installed")
-    process = await asyncio.create_subprocess_exec(
-        tool, *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    async with asyncio.timeout(BOUND):
-        said, _ = await process.communicate(given.encode())
-    assert (process.returncode, said) == (0, b""), said.decode()
