@@ -48,13 +48,18 @@ class Kept:
 
 def request_object(body: bytes, unique: Collection[str]) -> JsonObject:
     """A client's body as an object with a model. Raises: InvalidRequest."""
-    try:
-        found = JsonObject.parse(body, unique)
-    except (NotAnObject, DoubledMember) as error:
-        raise InvalidRequest(str(error)) from None
+    found = body_object(body, unique)
     if not string_member(found, "model"):
         raise InvalidRequest("model: a non-empty string is required")
     return found
+
+
+def body_object(body: bytes, unique: Collection[str]) -> JsonObject:
+    """A client's body as an object (see `JsonObject.parse`). Raises: InvalidRequest."""
+    try:
+        return JsonObject.parse(body, unique)
+    except (NotAnObject, DoubledMember) as error:
+        raise InvalidRequest(str(error)) from None
 
 
 def string_member(found: JsonObject, name: str) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
-from aibridge.dialects.reading import decoded, mapping, string_member
+from aibridge.dialects.reading import body_object, decoded, mapping, string_member
 from aibridge.errors import Header, InvalidRequest
 from aibridge.ports import UpstreamRequest
 from aibridge.providers.bedrock_features import (
@@ -27,7 +27,7 @@ from aibridge.providers.bedrock_features import (
     LEAST_BUDGET,
 )
 from aibridge.providers.claude_models import ClaudeModel, claude_model
-from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
+from aibridge.wire.json_body import JsonObject
 
 _SET = frozenset({"model", "stream", "anthropic_version", "anthropic_beta", "thinking", "max_tokens"})
 _UNIQUE = _SET | DROPPED_FIELDS | FLAGGED_FIELDS.keys()
@@ -42,10 +42,7 @@ def bedrock_request(
     request: UpstreamRequest, *, base_url: str, model_of: Callable[[str], str], app_ids: Sequence[str]
 ) -> UpstreamRequest:
     """The request for Bedrock, not signed yet. Raises: InvalidRequest."""
-    try:
-        found = JsonObject.parse(request.body, _UNIQUE)
-    except (NotAnObject, DoubledMember) as error:
-        raise InvalidRequest(str(error)) from None
+    found = body_object(request.body, _UNIQUE)
     asked = string_member(found, "model") or ""
     model = model_of(asked)
     verb = "invoke-with-response-stream" if found.is_true("stream") else "invoke"

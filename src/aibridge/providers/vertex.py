@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aibridge.dialects.messages import MESSAGES
-from aibridge.dialects.reading import decoded, mapping, string_member, text
+from aibridge.dialects.reading import body_object, decoded, mapping, string_member, text
 from aibridge.errors import Header, InvalidRequest, Problem
 from aibridge.ports import CredentialSource, UpstreamRequest
 from aibridge.providers.base import Provider, Settings
@@ -24,7 +24,7 @@ from aibridge.providers.claude_models import claude_model
 from aibridge.providers.claude_platform import COUNTING, ConfiguredModels, claude_provider
 from aibridge.providers.platform import Incoming, Platform
 from aibridge.providers.vertex_features import ANTHROPIC_VERSION, BETA_FLAGS, HOSTS
-from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
+from aibridge.wire.json_body import JsonObject
 
 _REGION = re.compile(r"[a-z]+(?:-[a-z]+[0-9]+)?")
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9-]{1,63}")
@@ -93,10 +93,7 @@ def _undated(asked: str) -> str:
 
 def _outgoing(place: str, model_of: Callable[[str], str], request: UpstreamRequest, path: str) -> UpstreamRequest:
     """Raises: InvalidRequest."""
-    try:
-        found = JsonObject.parse(request.body, _UNIQUE)
-    except (NotAnObject, DoubledMember) as error:
-        raise InvalidRequest(str(error)) from None
+    found = body_object(request.body, _UNIQUE)
     model = model_of(string_member(found, "model") or "")
     if len(model) > _MAX_MODEL or not model.strip("."):
         raise InvalidRequest("model: no such name")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from aibridge.dialects.reading import elements, referenced_ids
+from aibridge.dialects.reading import body_object, elements, referenced_ids
 from aibridge.errors import InvalidRequest
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
@@ -50,10 +50,7 @@ def references_in(body: bytes) -> tuple[str, ...]:
     """The same in a body that is passed on unread: a count of tokens, a conversation, or items for one."""
     if not body.strip():
         return ()
-    try:
-        found = JsonObject.parse(body, _LISTS)
-    except (NotAnObject, DoubledMember) as error:
-        raise InvalidRequest(str(error)) from None
+    found = body_object(body, _LISTS)
     ids = dict.fromkeys(referenced_ids(body, _NAMES, _OPAQUE))
     items = [raw for name in _LISTS for raw in elements(found.raw(name))]
     ids.update(dict.fromkeys(stored for raw in items if (stored := _referenced(raw)) is not None))
