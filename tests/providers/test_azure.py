@@ -59,6 +59,12 @@ def test_the_model_becomes_the_deployment_and_every_other_byte_stays(version: st
         assert sent(provider, "/conversations", unread).body == unread
 
 
+@pytest.mark.parametrize("model", [b"\\ud800", b"\xff"], ids=["half a surrogate pair", "no UTF-8"])
+def test_a_model_that_is_no_text_is_the_clients_mistake_also_where_nobody_else_reads_it(model: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="model: the string is not valid Unicode"):
+        sent(resource(), "/conversations", b'{"model":"' + model + b'"}')
+
+
 @pytest.mark.parametrize(
     "model", ["..", "a/b", "a?b", "a#b", "a%2fb", "", "a b", "é", ".hidden", "x" * 129, "our-gpt-5/../../x"]
 )

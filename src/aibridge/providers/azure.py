@@ -18,6 +18,7 @@ from msgspec import structs
 
 from aibridge.credentials import Secret
 from aibridge.dialects.chat_completions import CHAT_COMPLETIONS
+from aibridge.dialects.reading import string_member
 from aibridge.errors import InvalidRequest
 from aibridge.ports import UpstreamRequest
 from aibridge.providers.base import Provider, Settings, as_secrets
@@ -101,12 +102,15 @@ class _Resource:
         return structs.replace(request, url=f"{address}?{'&'.join(kept)}" if kept else address, body=body)
 
     def _renamed(self, body: bytes) -> tuple[bytes, str | None]:
-        """The body with the deployment for its model, and its name; what has no model stays as it is."""
+        """The body with the deployment for its model, and its name; what has no model stays as it is.
+
+        Raises: InvalidRequest.
+        """
         try:
             found = JsonObject.parse(body, ("model",))
         except (NotAnObject, DoubledMember):
             return body, None
-        model = found.string("model")
+        model = string_member(found, "model")
         if model is None or model not in self.deployments:
             return body, model
         deployment = self.deployments[model]
