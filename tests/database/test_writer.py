@@ -142,7 +142,7 @@ async def test_the_same_row_twice_is_there_once(tmp_path: Path) -> None:
     assert rows(file, "SELECT text FROM notes") == [("first",)]
 
 
-async def test_a_full_disk_is_waited_out_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_a_full_disk_is_waited_out_and_nothing_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = notes(tmp_path)
     writer = await started(file)
     pages = writer._connection.execute("PRAGMA max_page_count = 3").fetchone()
@@ -160,6 +160,10 @@ async def test_a_full_disk_is_waited_out_and_nothing_is_lost(tmp_path: Path) -> 
     assert writer.why_unhealthy is None
     assert await writer.close()
     assert rows(file, "SELECT count(*) FROM notes") == [(21,)]
+    assert [record.message for record in caplog.records] == [
+        "the database takes no records for the moment",
+        "the database takes records again",
+    ]
 
 
 async def test_content_gives_way_on_a_full_disk_where_that_is_the_rule(tmp_path: Path) -> None:

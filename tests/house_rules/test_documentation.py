@@ -22,7 +22,7 @@ from aibridge import Recorder, records
 from aibridge.dialects import openai_errors
 from aibridge.dialects.messages import errors as messages_errors
 from aibridge.providers import FACTORIES
-from aibridge.server.cli import app as command_line
+from aibridge.server.cli.commands import app as command_line
 from aibridge.server.config import load
 from aibridge.server.config.schema import Settings
 from aibridge.server.demo.simulator import SimulatedProvider, serve_simulator

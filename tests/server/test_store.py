@@ -136,6 +136,15 @@ async def test_a_disk_that_fails_a_write_is_never_written_to_again(tmp_path: Pat
         assert rows(store.file, "SELECT id, state FROM aibridge_interceptions") == [("kept", "recovered")]
 
 
+async def test_a_lock_that_cannot_be_taken_is_said(tmp_path: Path) -> None:
+    """As where somebody else, such as root, began with a database that is not theirs."""
+    (tmp_path / "aibridge.db.locks" / "write").mkdir(parents=True)
+
+    with pytest.raises(DatabaseUnusable, match=r"aibridge\.db\.locks/write cannot be written: Is a directory"):
+        async with opened(tmp_path):
+            pass
+
+
 async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "aibridge.db").mkdir()
 

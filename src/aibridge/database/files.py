@@ -61,8 +61,15 @@ class DatabaseFile:
         return self.path.with_name(self.path.name + "-wal")
 
     def write_lock(self) -> FileLock:
-        """The lock that every writer of this file takes."""
-        return FileLock(self._locks / "write")
+        """The lock that every writer of this file takes.
+
+        Raises:
+            DatabaseUnusable: somebody else made it for themselves alone.
+        """
+        try:
+            return FileLock(self._locks / "write")
+        except OSError as error:
+            raise DatabaseUnusable(f"{error.filename} cannot be written: {error.strerror}") from error
 
     def change_mark(self, name: str) -> ChangeMark:
         """The mark that moves when what is called `name` in this file changes."""

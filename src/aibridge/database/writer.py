@@ -247,6 +247,8 @@ class Writer:
                 else:
                     self._wait_for_better(full=error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL)
             else:
+                if self._trouble is not None:
+                    _log.warning("the database takes records again")
                 # Before anybody is told: who is told may ask how we are.
                 self._trouble = self._busy_since = None
                 self._kept(refused)

@@ -40,7 +40,7 @@ def log_to_stderr(form: Form, secrets: Iterable[str] = (), level: Level = "info"
     if as_json:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     else:
-        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         plain = structlog.dev.plain_traceback  # the others print variables, which may hold anything
         last = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, timestamp_key="time")]
     handler = logging.StreamHandler(sys.stderr)

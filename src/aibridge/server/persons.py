@@ -81,11 +81,13 @@ def checked_name(name: str, what: str) -> str:
     """A name as people write it, without what cannot be seen.
 
     Raises:
-        NotPossible: it is empty, too long, or holds spaces at its ends or control characters.
+        NotPossible: it is empty, too long, holds spaces at its ends or control characters, or is no text.
     """
     name = unicodedata.normalize("NFC", name)
     if not name or name != name.strip() or len(name) > _LONGEST:
         raise NotPossible(f"{what} must have 1 to {_LONGEST} characters and no space at its ends")
+    if any("\ud800" <= character <= "\udfff" for character in name):  # Python's stand-ins for bytes that it cannot read
+        raise NotPossible(f"{what} cannot be read in this locale: set one with UTF-8, such as LC_ALL=C.UTF-8")
     if any(unicodedata.category(character).startswith("C") for character in name):
         raise NotPossible(f"{what} must not hold control characters")
     return name

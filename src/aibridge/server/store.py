@@ -137,6 +137,8 @@ def _prepared(path: str | os.PathLike[str], clock: Clock, ids: Ids) -> tuple[Dat
             raise
     except sqlite3.Error as error:
         raise DatabaseUnusable(f"{file.path} cannot be written: {error}") from error
+    except OSError as error:  # of the locks of boots: somebody else's, or there is no room for one
+        raise DatabaseUnusable(f"{error.filename or file.path} cannot be written: {error.strerror}") from error
     if recovered:
         _log.warning("ended what processes that died had left open", extra={"interceptions": recovered})
     return file, boot, recovered, unresolved

@@ -36,15 +36,18 @@ ANTHROPIC = '[[providers]]\ntype = "anthropic"\n'
         ('[providers]\ntype = "openai"', "FILE: providers: must be a list"),
         ('[[providers]]\nname = "x"', "FILE: providers[0].type: is required"),
         ('[[providers]]\ntype = "anthropc"', "FILE: providers[0].type: must be 'anthropic', 'openai' or 'copilot'"),
-        (ANTHROPIC + 'name = "Not A Name"', "FILE: providers[0].name: must "),
+        (
+            ANTHROPIC + 'name = "Not A Name"',
+            "FILE: providers[0].name: must be lower-case letters and digits, in groups with one hyphen between them",
+        ),
         (ANTHROPIC + ANTHROPIC, "FILE: providers[1].name: 'anthropic' is the name of another provider too"),
         ('[auth]\nmodes = ["cookie"]', "FILE: auth.modes[0]: must be 'key', 'oidc', 'header' or 'coder'"),
-        ("[auth]\nmodes = []", "FILE: auth.modes: must "),
+        ("[auth]\nmodes = []", "FILE: auth.modes: must be a list with something in it"),
         ('[auth]\nmodes = ["coder"]', 'FILE: auth.modes: must contain "key" or "oidc"'),
         ('[auth]\nmodes = ["oidc"]', 'FILE: auth.modes: must not contain "oidc" without auth.oidc.issuer'),
         ('[auth.oidc]\naudience = "a"', "FILE: auth.oidc.issuer: is required"),
         ('[auth.oidc]\nissuer = "https://id.example"', "FILE: auth.oidc.audience: is required"),
-        (OIDC + "audience = []", "FILE: auth.oidc.audience: must "),
+        (OIDC + "audience = []", "FILE: auth.oidc.audience: must be a list with something in it"),
         (OIDC + 'audience = "a"\nalgorithms = ["HS256"]', "FILE: auth.oidc.algorithms[0]: must be 'RS256', "),
         (OIDC + 'audience = "a"\nalgorithms = ["none"]', "FILE: auth.oidc.algorithms[0]: must be 'RS256', "),
         (OIDC + 'audience = "a"\nleeway = "10m"', "FILE: auth.oidc.leeway: must be less than or equal to 300"),
@@ -118,11 +121,25 @@ def test_a_variable_with_a_fault_is_named(variable: str, value: str, line: str) 
     assert str(raised.value).startswith(line)
 
 
-def test_a_variable_that_goes_through_a_value_is_named() -> None:
-    environ = {"HOME": "/home/x", "AIBRIDGE_SERVER": "1", "AIBRIDGE_SERVER__PORT": "1"}
+@pytest.mark.parametrize(
+    ("text", "environ", "line"),
+    [
+        ("", {"AIBRIDGE_SERVER": "1", "AIBRIDGE_SERVER__PORT": "1"}, "AIBRIDGE_SERVER: server: must be a table"),
+        ("server = 3", {"AIBRIDGE_SERVER__PORT": "1"}, "FILE: server: must be a table"),
+        ("providers = 3", {"AIBRIDGE_PROVIDERS__0__NAME": "a"}, "FILE: providers: must be a list"),
+        ("", {"AIBRIDGE_SERVER__0": "1"}, "AIBRIDGE_SERVER__0: server is no list"),
+    ],
+)
+def test_who_gave_a_value_for_a_table_is_named_and_not_who_sets_something_in_it(
+    tmp_path: Path, text: str, environ: dict[str, str], line: str
+) -> None:
+    file = tmp_path / "aibridge.toml"
+    file.write_text(text)
 
-    with pytest.raises(Wrong, match="AIBRIDGE_SERVER__PORT: server is no table"):
-        load(None, environ)
+    with pytest.raises(Wrong) as raised:
+        load(file, environ)
+
+    assert str(raised.value) == line.replace("FILE", str(file))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -59,6 +59,17 @@ async def test_once_prints_what_was_recorded_of_each_dialect_and_leaves_nothing_
     assert left_in(tmp_path) == []
 
 
+async def test_once_that_is_interrupted_has_not_succeeded(tmp_path: Path) -> None:
+    async with asyncio.timeout(BOUND), demo_process(tmp_path, "--once") as process:
+        assert process.stdout is not None
+        await process.stdout.readline()  # it serves
+        process.send_signal(signal.SIGINT)
+        _, complaints = await process.communicate()
+
+    assert (process.returncode, complaints) == (130, b"")
+    assert left_in(tmp_path) == []
+
+
 async def test_a_served_demo_takes_the_lines_that_it_prints_and_shows_what_they_did(tmp_path: Path) -> None:
     async with demo_process(tmp_path, "--port", "0") as process:
         demo = await served(process)

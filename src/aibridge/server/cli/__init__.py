@@ -1,6 +1,7 @@
 """The command line. Exit status: 0, 1 for what failed, 2 for what was asked for wrongly; an error is one line on stderr.
 
-Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Nothing heavy is imported before a command runs, so that `--help` answers at once; and nothing at all before Ctrl-C has
+a status instead of a traceback.
 """
 
 from __future__ import annotations
@@ -8,57 +9,29 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
-
-from aibridge import __version__
-from aibridge.server.cli import configuration, interceptions, keys, mcp_servers, providers, serving, users
-
-app = typer.Typer(
-    name="aibridge",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="A gateway between AI clients and model providers that keeps a record of what passes.",
-)
+from aibridge.server.cli import standard_streams
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
-        print(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[  # noqa: ARG001  its callback does the work
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    return
-
-
-app.command("serve")(serving.serve)
-app.command("demo")(serving.demo)
-app.add_typer(configuration.app, name="config")
-app.add_typer(users.app, name="users")
-app.add_typer(keys.app, name="keys")
-app.add_typer(providers.app, name="providers")
-app.add_typer(interceptions.app, name="interceptions")
-app.add_typer(mcp_servers.app, name="mcp")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Runs a command and ends the process with its exit status."""
-    sys.exit(run(arguments))
+    try:
+        status = run()
+    except KeyboardInterrupt:  # while modules were read
+        status = 130
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; its exit status."""
+    standard_streams.prepare()
+    import typer
+
+    from aibridge.server.cli.commands import app
+
     try:
         status = typer.main.get_command(app).main(args=arguments, prog_name="aibridge", standalone_mode=False)
+        standard_streams.flush()
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; the message is its help
             print(error.format_message(), file=sys.stderr)
@@ -66,9 +39,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _failed(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:  # whoever read the output has seen enough; Python's last flush must not fail over it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has seen enough
+        standard_streams.give_up()
         return 1
+    except standard_streams.OutputRefused as error:
+        standard_streams.give_up()
+        return _failed(str(error), 1)
     except Exception as error:
         from aibridge.server.cli.failures import in_words
 
@@ -81,5 +57,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(words: str, status: int) -> int:
+    words = words.replace("Value error, ", "").replace("Input should be", "must be")  # the library's words for values
     print(f"aibridge: {' '.join(words.split())}", file=sys.stderr)
     return status

@@ -34,6 +34,8 @@ def create(
     from aibridge.server.config.values import seconds
 
     try:
+        if expires.replace(".", "").isdecimal():  # in the configuration seconds; who writes 30 here means days
+            raise ValueError("a number without a unit")
         life = None if expires == _FOR_EVER else timedelta(seconds=seconds(expires))
     except (ValueError, OverflowError):
         raise typer.BadParameter("a duration such as 12h or 90d, or `never`", param_hint="--expires") from None

@@ -9,16 +9,20 @@ from datetime import datetime
 
 import msgspec
 
+from aibridge.server.cli import standard_streams
+
 _WIDEST = 1000  # columns of a terminal
+_HIGHEST = 1000  # lines; nothing is cut at their end
 
 
 def as_json(value: object) -> None:
     """One JSON document, indented; times in RFC 3339."""
+    standard_streams.speak_utf_8()
     line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def line(text: str) -> None:
-    print(text)
+    standard_streams.say(text)
 
 
 def note(text: str) -> None:
@@ -42,7 +46,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         drawn.add_row(*(Text(visible(cell)) for cell in row))
     # As wide as it is: a terminal goes on in its next line with what does not fit, and half an id is no use.
-    console = Console(no_color=plain, width=_WIDEST)
+    # (Without a height rich takes 80 columns where TERM is `dumb`, whatever it is told.)
+    console = Console(no_color=plain, width=_WIDEST, height=_HIGHEST)
     console.print(drawn, crop=False)
 
 

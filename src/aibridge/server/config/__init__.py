@@ -29,7 +29,10 @@ _ALLOWED = {
     "int_type": "a whole number",
     "list_type": "a list",
     "model_type": "a table",
+    "string_pattern_mismatch": "lower-case letters and digits, in groups with one hyphen between them",
+    "string_too_short": "text, and not empty",
     "string_type": "text",
+    "too_short": "a list with something in it",
 }
 
 

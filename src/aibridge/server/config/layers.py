@@ -57,11 +57,9 @@ def layered(
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in _NOT_SETTINGS and not _OF_KUBERNETES.fullmatch(variable):
             at, value = _from_variable(variable, environ[variable])
-            _put(tree, at, value, variable)
-            sources[at] = variable
+            _put(tree, at, value, variable, sources)
     for at, value in flags.items():
-        _put(tree, at, value, "the command line")
-        sources[at] = "the command line"
+        _put(tree, at, value, "the command line", sources)
     return tree, sources
 
 
@@ -70,19 +68,16 @@ def _add_aliases(tree: dict[str, Any], sources: Sources, environ: Mapping[str, s
         at: At = path
         if path[0] == "mcp_servers":
             at = ("mcp_servers", _slot(tree, "mcp_servers", sources, variable), path[2])
-        _put(tree, at, value, variable)
-        sources[at] = variable
+        _put(tree, at, value, variable, sources)
     for table, whence in aliases.providers_of(environ):
         index = len(tree.setdefault("providers", []))
         for key, member in table.items():
-            _put(tree, ("providers", index, key), member, whence[key])
-            sources["providers", index, key] = whence[key]
+            _put(tree, ("providers", index, key), member, whence[key], sources)
     for below, setting, variable in aliases.provider_settings_of(environ):
         for index in range(len(tree.get("providers", []))):
             of_provider: At = ("providers", index, *below)
             if of_provider not in sources:
-                _put(tree, of_provider, setting, variable)
-                sources[of_provider] = variable
+                _put(tree, of_provider, setting, variable, sources)
 
 
 def _slot(tree: dict[str, Any], name: str, sources: Sources, variable: str) -> int:
@@ -112,8 +107,8 @@ def _from_variable(variable: str, value: str) -> tuple[At, object]:
     return at, value
 
 
-def _put(tree: dict[str, Any], at: At, value: object, source: str) -> None:
-    """Sets a leaf, making the tables on the way."""
+def _put(tree: dict[str, Any], at: At, value: object, source: str, sources: Sources) -> None:
+    """Sets a leaf, making the tables on the way, and remembers its source."""
     node: Any = tree
     for number, step in enumerate(at):
         last = number == len(at) - 1
@@ -122,14 +117,19 @@ def _put(tree: dict[str, Any], at: At, value: object, source: str) -> None:
                 raise Wrong(f"{source}: lists count from 0 without gaps ({'.'.join(map(str, at))})")
             if step == len(node):
                 node.append({})
-        elif not isinstance(node, dict) or isinstance(step, int):
-            raise Wrong(f"{source}: {'.'.join(map(str, at[:number]))} is no table")
+        elif not isinstance(node, dict):
+            said_before = sources.get(at[:number], source)
+            kind = "a list" if isinstance(step, int) else "a table"
+            raise Wrong(f"{said_before}: {'.'.join(map(str, at[:number]))}: must be {kind}")
+        elif isinstance(step, int):
+            raise Wrong(f"{source}: {'.'.join(map(str, at[:number]))} is no list")
         if last:
             node[step] = value
         elif isinstance(node, dict):
             node = node.setdefault(step, [] if step in _LISTS else {})
         else:
             node = node[step]
+    sources[at] = source
 
 
 def _leaves(node: object, at: At = ()) -> Iterator[At]:

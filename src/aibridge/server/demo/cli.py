@@ -36,6 +36,7 @@ PORT = 8787
 _PACE = 0.02  # seconds between the events of a simulated stream: one sees that it streams
 _KEPT_EXCHANGES = 10  # in the simulator's memory, where nobody reads them here
 _FIRST_EXCHANGES = "aibridge.server.demo.first_exchanges"
+_INTERRUPTED = 130  # the status after Ctrl-C, of one who was to end by itself
 _PATIENCE = 120.0  # seconds for the first exchanges, which take two, on a very busy machine
 
 
@@ -84,7 +85,7 @@ class _Performance:
 
     def __init__(self, stage: Stage, address: str, helpdesk_answers: asyncio.Event, *, once: bool) -> None:
         self.serving = asyncio.Event()
-        self.status = 0
+        self.status = _INTERRUPTED if once else 0
         self._stage = stage
         self._address = address
         self._helpdesk_answers = helpdesk_answers
@@ -109,9 +110,11 @@ class _Performance:
         print_records(recorded)
         _say("\nThe gateway ran some of these tools itself, which the clients neither have nor saw:\n")
         print_calls(recorded)
-        if not self._once:
-            _say("", *lines(self._address, self._stage.yours, self._stage.file))
-            await ended.wait()
+        if self._once:
+            self.status = 0
+            return
+        _say("", *lines(self._address, self._stage.yours, self._stage.file))
+        await ended.wait()
 
 
 async def _first_exchanges(stage: Stage, address: str, begin: asyncio.Event) -> str | None:
@@ -135,6 +138,10 @@ async def _first_exchanges(stage: Stage, address: str, begin: asyncio.Event) -> 
             _, complaint = await process.communicate(assignment)
     except TimeoutError:
         return f"they took longer than {_PATIENCE:.0f} seconds"
+    except (
+        RuntimeError
+    ):  # so uvloop says that a pipe is closed; Ctrl-C reaches a process that has no session of its own yet
+        return "their process has ended too early"
     finally:
         if process.returncode is None:
             process.kill()
