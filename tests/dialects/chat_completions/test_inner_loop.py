@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx2
-import openai
 import pytest
 
 from aibridge.dialects.base import StoredIds, TokenUsage, Turn
@@ -15,6 +13,7 @@ from aibridge.errors import Problem
 from aibridge.tools import Image, Text, ToolResult
 from aibridge.wire.sse import MAX_EVENT
 from tests.dialects.chat_completions.turns import TOOLSET, Call, Script, chunks_in, parsed, results_of, run
+from tests.dialects.sdks import openai_reading
 
 _DONE = b"data: [DONE]\n\n"
 _LOOK = Call("call_look_0123456789", "bmcp_demo_look", '{"at": 1}')
@@ -435,13 +434,7 @@ def test_the_sdks_own_stream_takes_the_reply(calls: tuple[Call, ...]) -> None:
         Script("r-1", ("So.",), ("and so",), calls, "tool_calls" if calls else "stop"),
     ]
     client = run(_request(True, stream_options={"include_usage": True}), scripts, stream=True).client
-
-    def answer(_request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=client, headers={"content-type": "text/event-stream"})
-
-    http = httpx2.Client(transport=httpx2.MockTransport(answer))
-    sdk = openai.OpenAI(api_key="none", base_url="http://test/v1", http_client=http)
-    with sdk.chat.completions.stream(model="m-1", messages=[]) as stream:
+    with openai_reading(client) as sdk, sdk.chat.completions.stream(model="m-1", messages=[]) as stream:
         completion = stream.get_final_completion()
 
     message = completion.choices[0].message

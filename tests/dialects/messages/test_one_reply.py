@@ -6,8 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import httpx2
-from anthropic import Anthropic
 from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +14,7 @@ from aibridge.dialects.base import Thought, TokenUsage, ToolUse
 from aibridge.dialects.messages.request import parse
 from tests.dialects.messages.loops import TOOLS, Block, Played, Scripted, content_of, play
 from tests.dialects.messages.scripts import is_ours, scripts
+from tests.dialects.sdks import anthropic_reading
 from tests.strategies.chunks import chunkings
 from tests.wire.plain_sse import events_of
 
@@ -115,12 +114,7 @@ def _check_facts(played: Played, script: Sequence[Scripted]) -> None:
 
 def _accumulated(stream: bytes) -> Message:
     """What the SDK's accumulator makes of these bytes."""
-
-    def answer(_request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
-
-    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
-        client = Anthropic(api_key="test", base_url="http://localhost", http_client=http, max_retries=0)
+    with anthropic_reading(stream) as client:
         messages: Any = [{"role": "user", "content": "x"}]
         with client.messages.stream(model="m", max_tokens=1, messages=messages) as events:
             return events.get_final_message()

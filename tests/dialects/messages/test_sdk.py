@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
-from anthropic import Anthropic, APIStatusError
+from anthropic import APIStatusError
 from anthropic.types import Message, RawMessageStreamEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter
 
 from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import Problem
+from tests.dialects.sdks import anthropic_reading
 from tests.strategies.messages_streams import MessagesStream, messages_streams
 from tests.transcripts.stories import Story, stories
 
@@ -102,11 +102,6 @@ def _events(stream: bytes) -> list[dict[str, Any]]:
 
 def _streamed(stream: bytes) -> Iterator[RawMessageStreamEvent]:
     """The events that the SDK gives to its caller, out of these bytes."""
-
-    def answer(_request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
-
-    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
-        client = Anthropic(api_key="test", base_url="http://localhost", http_client=http, max_retries=0)
+    with anthropic_reading(stream) as client:
         messages: Any = [{"role": "user", "content": "x"}]
         yield from client.messages.create(model="m", max_tokens=1, messages=messages, stream=True)

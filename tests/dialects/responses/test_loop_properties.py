@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai import OpenAI
 from openai.types.responses import Response
 
 from aibridge.dialects.base import Thought, TokenUsage, ToolUse
@@ -21,6 +19,7 @@ from tests.dialects.responses.conversations import WRITERS, Reply, Write, conver
 from tests.dialects.responses.events import Json
 from tests.dialects.responses.odd import odd_blocks
 from tests.dialects.responses.provider import TOOLS, Played, held_under, is_ours, play, request_of, result_of
+from tests.dialects.sdks import openai_reading
 from tests.strategies.chunks import chunkings
 from tests.transcripts.stories import Story, stories
 
@@ -88,13 +87,8 @@ def test_a_blocking_answer_holds_what_a_stream_ends_with(reply: Reply) -> None:
 def test_the_sdk_accumulates_what_the_client_gets(reply: Reply, pieces: int) -> None:
     played = play(_asking("hello"), reply, pieces=pieces)
 
-    def answer(_request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=played.got)
-
-    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
-        client = OpenAI(api_key="test", base_url="http://localhost", http_client=http, max_retries=0)
-        with client.responses.stream(model="m", input="x") as stream:
-            final = stream.get_final_response()
+    with openai_reading(played.got) as client, client.responses.stream(model="m", input="x") as stream:
+        final = stream.get_final_response()
 
     assert final.id == "resp_1"
     assert [item["id"] for item in final.model_dump()["output"]] == [item["id"] for item in _visible(reply)]

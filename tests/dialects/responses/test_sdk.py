@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import httpx2
 import pytest
-from openai import APIError, OpenAI
+from openai import APIError
 from openai.types.responses import CompactedResponse, Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from aibridge.dialects.responses import RESPONSES
 from aibridge.errors import Problem
 from tests.dialects.responses.events import response, stream_of
+from tests.dialects.sdks import openai_reading
 from tests.transcripts.stories import Story, stories
 
 # Stories about what no page shows: items of the future, other shapes of errors, servers that answer nonsense. The
@@ -83,10 +83,5 @@ def _events(stream: bytes) -> list[dict[str, object]]:
 
 def _streamed(stream: bytes) -> Iterator[ResponseStreamEvent]:
     """The events that the SDK gives to its caller, out of these bytes."""
-
-    def answer(_request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
-
-    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
-        client = OpenAI(api_key="test", base_url="http://localhost", http_client=http, max_retries=0)
+    with openai_reading(stream) as client:
         yield from client.responses.create(model="m", input="x", stream=True)
