@@ -19,7 +19,7 @@ from aibridge.database.files import DatabaseUnusable
 from aibridge.server.auth import key_format
 from aibridge.server.key_use import KeyUse
 from aibridge.server.people import DEFAULT_LIFE, People
-from aibridge.server.persons import Key, KnownKey, NotPossible, Role, Scope
+from aibridge.server.persons import Denial, Key, KnownKey, NotPossible, Role, Scope
 from aibridge.server.store import open_people
 from tests.durable import BOUND, START, SetClock, database, recording, rows, until
 
@@ -54,6 +54,10 @@ def people(tmp_path: Path, clock: SetClock) -> Iterator[People]:
         yield opened
 
 
+def owner_of(found: KnownKey | Denial) -> str | None:
+    return found.user.id if isinstance(found, KnownKey) else None
+
+
 def test_a_key_opens_the_door_for_its_owner(people: People) -> None:
     alice = people.create_user("alice", email="alice@example.org", groups=["dev", "ops", "dev"])
     made = people.create_key("alice", name="laptop")
@@ -76,6 +80,22 @@ def test_a_key_that_is_not_ours_opens_nothing(people: People) -> None:
     for value in ("", "sk-ant-api03-abc", made.secret[:-1], made.secret + "0", another_secret, "aib_\ud800"):
         assert people.identify(value) == "unknown"
     assert people.identify(key_format.make(new_id(), bytes(32))) == "unknown"
+
+
+def test_a_key_that_was_seen_before_is_looked_at_just_as_closely(people: People, clock: SetClock) -> None:
+    alice, bob = people.create_user("alice"), people.create_user("bob")
+    hers, his = people.create_key("alice", name="laptop"), people.create_key("bob", name="desktop")
+    for _ in range(2):
+        assert [owner_of(people.identify(made.secret)) for made in (hers, his)] == [alice.id, bob.id]
+    half = len(hers.secret) // 2
+
+    assert people.identify(hers.secret[:half] + his.secret[half:]) == "unknown"
+    assert people.identify(hers.secret[:-1]) == "unknown"
+    people.revoke_key(hers.key.id)
+    assert people.identify(hers.secret) == "revoked"
+    assert owner_of(people.identify(his.secret)) == bob.id
+    clock.advance(DEFAULT_LIFE.total_seconds())
+    assert people.identify(his.secret) == "expired"
 
 
 def test_keys_of_another_secret_open_nothing(people: People, tmp_path: Path, clock: SetClock) -> None:
