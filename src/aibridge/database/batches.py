@@ -78,12 +78,16 @@ def said(error: Exception) -> str:
 
 
 def _together(connection: sqlite3.Connection, groups: dict[Statement, list[Row]]) -> None:
+    ranked = sorted(groups, key=lambda statement: statement.rank)
+    executions = [execution for statement in ranked for execution in statement.executions(groups[statement])]
     cursor = connection.cursor()
+    if len(executions) == 1:  # a transaction by itself, and one hand-over of the interpreter lock instead of three
+        cursor.execute(*executions[0])
+        return
     cursor.execute("BEGIN IMMEDIATE")
     try:
-        for statement in sorted(groups, key=lambda statement: statement.rank):
-            for text, values in statement.executions(groups[statement]):
-                cursor.execute(text, values)
+        for text, values in executions:
+            cursor.execute(text, values)
         cursor.execute("COMMIT")
     except BaseException:
         # SQLite has already rolled back after some errors. A rollback that fails is fatal, and says so itself.
