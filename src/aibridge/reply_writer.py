@@ -185,7 +185,7 @@ class ReplyWriter:
     async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """A whole answer of known length."""
         length = (b"content-length", str(len(body)).encode())
-        await self.start(status, [*(h for h in headers if h[0].lower() != b"content-length"), length])
+        await self.start(status, [*[h for h in headers if h[0].lower() != b"content-length"], length])
         await self.end(body)
 
 

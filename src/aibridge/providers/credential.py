@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aibridge.providers.base import Provider
 
 _AUTHORIZATION, _API_KEY = b"authorization", b"x-api-key"
-_NAMES = (_AUTHORIZATION, _API_KEY, b"api-key")
+_NAMES = frozenset({_AUTHORIZATION, _API_KEY, b"api-key"})
 # With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
 _UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
@@ -77,7 +77,7 @@ def central_credential(provider: Provider, key: Secret) -> Credential:
 
 
 def _own(provider: Provider, headers: Sequence[Header]) -> Credential | None:
-    if not any(name in _NAMES or name.lower() in _NAMES for name, _ in headers):
+    if _NAMES.isdisjoint([name.lower() for name, _ in headers]):
         return None  # the usual case: the only credential was ours
     authorization, name = _single(headers, _AUTHORIZATION), provider.key_header
     _single(headers, _API_KEY)

@@ -118,7 +118,8 @@ class Answer:
     def start(self, status: int, headers: list[Header]) -> None:
         self.headers = headers
         if self._decode:
-            coding = b",".join(value.strip().lower() for name, value in headers if name.lower() == b"content-encoding")
+            codings = [value.strip().lower() for name, value in headers if name.lower() == b"content-encoding"]
+            coding = b",".join(codings)
             # An unknown coding passes as it is, and nobody can read it.
             if coding and (known := coding.decode("latin-1")) in CODINGS:
                 self._decoder = Decoder(known)

@@ -79,8 +79,10 @@ class JsonObject:
         members = _places(readable, values)
         if members is None:
             members = _places_one_by_one(readable, unique)
-        end = max((member.end for member in members.values()), default=text.index(b"{") + 1)
-        return cls(text, members, end)
+            end = max((member.end for member in members.values()), default=0)
+        else:  # in the order in which they stand
+            end = next(reversed(members.values())).end if members else 0
+        return cls(text, members, end or text.index(b"{") + 1)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
