@@ -19,8 +19,9 @@ TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("aibridge")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
+    handlers, levels, raising = root.handlers[:], (root.level, ours.level), logging.raiseExceptions
     yield
+    logging.raiseExceptions = raising
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
@@ -55,6 +56,15 @@ def test_for_machines_every_line_is_json_with_its_fields(capsys: pytest.CaptureF
     assert happened["time"].endswith("Z")
     assert failed["level"] == "error"
     assert "RuntimeError" in failed["exception"]
+
+
+def test_a_line_that_cannot_be_written_is_not_written_with_its_secrets_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log_to_stderr("json", [CENTRAL_KEY])
+    logging.getLogger("aibridge.test").warning("%d were there", CENTRAL_KEY)
+
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("form", ["json", "text", "auto"])

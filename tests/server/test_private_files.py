@@ -1,5 +1,7 @@
 """Files with secrets are whole or not there, and nobody else can read them."""
 
+import errno
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +50,19 @@ def test_a_file_that_holds_no_secret_is_refused_and_stays_as_it_is(tmp_path: Pat
         kept(path, lambda: "made")
 
     assert path.read_bytes() == content
+
+
+def test_nothing_is_left_beside_one_that_the_disk_had_no_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(PrivateFileUnusable, match="cannot be written \\(No space left on device\\)"):
+        kept(tmp_path / "secret", lambda: "made")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_a_configured_one_is_used_and_none_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "server.secret").exists()
 
 
+def test_one_in_the_data_folder_that_was_cut_off_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "server.secret").write_text("cut")
+
+    with pytest.raises(Wrong, match=r"server\.secret: must have at least 22 characters; put back what was in it"):
+        server_secret(load(None, {"AIBRIDGE_DATA_DIR": str(tmp_path)}), {})
+
+
 @pytest.mark.parametrize(
     ("reference", "says"),
     [

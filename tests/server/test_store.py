@@ -15,6 +15,7 @@ from aibridge.clock import new_id
 from aibridge.database.files import DatabaseUnusable
 from aibridge.server.sealing import Sealing
 from aibridge.server.store import Store, open_store
+from aibridge.server.watching import failure_of
 from tests.durable import BOUND, SetClock, ended, interception, rows, tool, usage
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +135,28 @@ async def test_a_disk_that_fails_a_write_is_never_written_to_again(tmp_path: Pat
         assert store.recovered == 1
         assert rows(store.file, "PRAGMA integrity_check") == [("ok",)]
         assert rows(store.file, "SELECT id, state FROM aibridge_interceptions") == [("kept", "recovered")]
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+async def test_a_database_that_is_not_where_it_was_is_noticed(
+    tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever removes or replaces the file of a running server would never find what is written then."""
+    path = tmp_path / "aibridge.db"
+    async with opened(tmp_path) as store:
+        before = store.is_displaced
+        path.rename(tmp_path / "away")
+        if what == "replaced":
+            path.touch()
+        async with asyncio.timeout(BOUND):
+            await failure_of(store, every=0.01)
+        after = store.is_displaced
+        (tmp_path / "away").rename(path)
+
+    assert (before, after, store.is_displaced) == (False, True, False)
+    assert [record.message for record in caplog.records] == [
+        "the database file was moved, removed or replaced: draining"
+    ]
 
 
 async def test_a_lock_that_cannot_be_taken_is_said(tmp_path: Path) -> None:

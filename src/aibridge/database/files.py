@@ -8,6 +8,7 @@ can lose a commit when two of them reset the write-ahead log at once.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from aibridge.database.locks import FileLock
 
 # A writer that does not take our lock (a shell somebody left open) is waited for as long as a reader may take.
 _BUSY_TIMEOUT_MS = 2000
+_LITTLE = 64 * 1024  # bytes; the index of the log takes 32 KiB
 
 
 class DatabaseUnusable(Exception):
@@ -106,7 +108,7 @@ class DatabaseFile:
                 connection.close()
                 raise
         except sqlite3.Error as error:
-            raise DatabaseUnusable(f"{self.path} cannot be opened: {error}") from error
+            raise DatabaseUnusable(f"{self.path} cannot be opened: {error}{self._room()}") from error
         return connection
 
     def reading(self) -> sqlite3.Connection:
@@ -131,6 +133,14 @@ class DatabaseFile:
                 connection.rollback()
                 raise
             connection.commit()
+
+    def _room(self) -> str:
+        """SQLite calls it an I/O error where its log or index finds no room; we say so."""
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+        except OSError:
+            return ""
+        return " (the disk is full)" if free < _LITTLE else ""
 
     @property
     def _locks(self) -> Path:

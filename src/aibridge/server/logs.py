@@ -50,6 +50,8 @@ def log_to_stderr(form: Form, secrets: Iterable[str] = (), level: Level = "info"
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _scrubbed(scrubber)],
         )
     )
+    # Where a line cannot be written, logging would print its arguments, which nobody has taken the secrets out of.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -127,6 +127,7 @@ class Gateway:
         )
 
     def start_draining(self) -> None:
+        _log.info("draining", extra={"in_flight": self.bridge.in_flight})
         self.draining.begun = True
         self.bridge.start_draining()
 
@@ -165,7 +166,7 @@ async def serve_process(
         if settings.recording.fail != "open":  # whose requests are served although nothing is kept
             ends.append(failure_of(gateway.store))
         beside = [
-            group.create_task(_once_started(server, on_started)),
+            group.create_task(_once_started(server, gateway.store.boot_id, on_started)),
             group.create_task(end_what_dead_keys_opened(gateway.bridge, gateway.authenticator)),
             *(group.create_task(_drain_after(end, server)) for end in ends),
         ]
@@ -177,8 +178,9 @@ async def serve_process(
         ending = await serve(server)
         for task in beside:
             task.cancel()
+        displaced = gateway.store.is_displaced
     _log.info("stopped", extra={"ending": ending})
-    return 1 if gateway.store.has_failed else 0
+    return 1 if gateway.store.has_failed or displaced else 0
 
 
 @asynccontextmanager
@@ -342,9 +344,10 @@ async def _drain_after(end: Coroutine[Any, Any, None], server: HttpServer) -> No
     server.begin_drain()
 
 
-async def _once_started(server: HttpServer, on_started: Callable[[], None]) -> None:
+async def _once_started(server: HttpServer, boot_id: str, on_started: Callable[[], None]) -> None:
     await server.started.wait()
     on_started()
+    _log.info("serving", extra={"version": __version__, "boot_id": boot_id})
     # What exists now lives as long as the process: the collector need not look at it again and again. A request makes
     # some hundred objects and no cycles, so that looking after every 700 finds nothing, at the price of a twentieth of
     # a small request's CPU.

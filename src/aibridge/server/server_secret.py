@@ -57,6 +57,9 @@ def derived_key(secret: Secret, use: Use) -> bytes:
 
 def _of_data_folder(path: Path) -> Secret:
     try:
-        return Secret(kept(path, lambda: secrets.token_urlsafe(32)))
+        secret = Secret(kept(path, lambda: secrets.token_urlsafe(32)))
     except PrivateFileUnusable as error:
         raise Wrong(str(error)) from None
+    if len(secret.reveal()) < SHORTEST:  # none of ours, or cut off
+        raise Wrong(f"{path}: must have at least {SHORTEST} characters; put back what was in it")
+    return secret

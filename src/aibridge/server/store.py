@@ -41,6 +41,17 @@ class Store:
     boot_id: str
     recovered: int  # interceptions of dead processes that were ended at this start
     _writer: Writer
+    _identity: tuple[int, int]
+
+    @property
+    def is_displaced(self) -> bool:
+        """True when another file or none is where ours was: what is written now, nobody will find there."""
+        try:
+            return _identity_of(self.file) != self._identity
+        except FileNotFoundError:
+            return True
+        except OSError:  # that says nothing about the file
+            return False
 
     @property
     def healthy(self) -> bool:
@@ -83,6 +94,7 @@ async def open_store(
         DatabaseUnusable: the file cannot serve.
     """
     file, boot, recovered, unresolved = await asyncio.to_thread(_prepared, path, clock, ids)
+    identity = _identity_of(file)
     writer = Writer(file, clock, capacity=capacity, give_up_content=fail == "usage-only")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_leave, boot, clock)
@@ -95,7 +107,12 @@ async def open_store(
         for interception_id in unresolved:
             writer.put_later(lineage.find_parents, interception_id)
         recorder = SqliteRecorder(writer, boot_id=boot.id, fail=fail, limits=limits, content=content, left_out=left_out)
-        yield Store(file, recorder, conversations, people, boot.id, recovered, writer)
+        yield Store(file, recorder, conversations, people, boot.id, recovered, writer, identity)
+
+
+def _identity_of(file: DatabaseFile) -> tuple[int, int]:
+    found = file.path.stat()
+    return found.st_dev, found.st_ino
 
 
 async def _leave(boot: Boot, clock: Clock) -> None:

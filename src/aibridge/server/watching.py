@@ -38,10 +38,15 @@ async def end_what_dead_keys_opened(
                 bridge.abort_credential(credential_id, found.words)
 
 
-async def failure_of(store: Store) -> None:
-    """Returns when the store will keep no more records."""
+async def failure_of(store: Store, every: float = _STORE_EVERY) -> None:
+    """Returns when the store will keep no more records, or nobody will find them."""
     while True:
-        await asyncio.sleep(_STORE_EVERY)
+        await asyncio.sleep(every)
         if store.has_failed:
             _log.critical("no more records can be kept: draining")
+            return
+        if store.is_displaced:
+            _log.critical(
+                "the database file was moved, removed or replaced: draining", extra={"path": str(store.file.path)}
+            )
             return

@@ -184,12 +184,16 @@ async def test_a_key_without_the_scope_may_not_ask_models(desk: Desk) -> None:
     assert (problem.status, "`use`" in problem.message) == (403, True)
 
 
-async def test_too_many_bad_keys_from_an_address_are_told_to_wait_and_good_ones_never_are(desk: Desk) -> None:
+async def test_too_many_bad_keys_from_an_address_are_told_to_wait_and_good_ones_never_are(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(40):
         assert (await desk.refused()).status == 401  # a missing key does not count
     for _ in range(30):
         assert (await desk.refused(("x-api-key", NEVER_MADE))).status == 401
+    assert caplog.records == []
     problem = await desk.refused(("x-api-key", NEVER_MADE))
+    await desk.refused(("x-api-key", NEVER_MADE))
     elsewhere = await desk.refused(("x-api-key", NEVER_MADE), address="10.0.0.2")
     desk.clock.advance(60)
     later = await desk.refused(("x-api-key", NEVER_MADE))
@@ -197,6 +201,7 @@ async def test_too_many_bad_keys_from_an_address_are_told_to_wait_and_good_ones_
     assert problem.status == 429
     assert dict(problem.headers) == {b"retry-after": b"60", b"x-should-retry": b"false"}
     assert (elsewhere.status, later.status) == (401, 401)
+    assert [record.message for record in caplog.records] == ["too many bad keys or tokens from one address"]
     assert (await desk.ask(("x-api-key", "KEY"))).actor.id == desk.user_id
 
 

@@ -7,6 +7,7 @@ not meant for a provider. What was revoked or suspended holds at the very next r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ _MISSING_BOTH = f"no gateway key or token: send your aibridge key, or a token of
 _MISSING_TOKEN = f"no token: send one of your identity provider {_PLACES}"
 _IN_PATH = "the path has an aibridge key in it: send it in a header, and make a new one, for paths are written to logs"
 _PATH_HOLDS_TOKEN = "the path has a token in it: send it in a header, for paths are written to logs"  # noqa: S105  it is a sentence
+
+
+_log = logging.getLogger(__name__)
 
 
 class GatewayAuthenticator:
@@ -151,6 +155,8 @@ class GatewayAuthenticator:
         address = (scope.get("client") or ("",))[0]
         wait = self._bad_tokens.count(address, self._clock.monotonic())
         if wait:
+            if self._bad_tokens.is_first_too_many(address):
+                _log.warning("too many bad keys or tokens from one address", extra={"address": address})
             told = ((b"retry-after", str(wait).encode()), (b"x-should-retry", b"false"))
             return Refused(Problem(429, "too many bad keys from your address: wait a minute", headers=told))
         return Refused(Problem(401, denied.words, headers=_UNAUTHORIZED))

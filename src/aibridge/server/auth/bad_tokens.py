@@ -18,6 +18,11 @@ class BadTokens:
         self._addresses = addresses
         self._counts: dict[str, tuple[float, int]] = {}  # in the order in which the windows began
 
+    def is_first_too_many(self, address: str) -> bool:
+        """Whether the one that was counted last from there is the first over the limit in its minute."""
+        _, count = self._counts.get(_network_of(address), (0.0, 0))
+        return count == self._limit + 1
+
     def count(self, address: str, now: float) -> int:
         """Notes one; returns 0, or how many seconds the address is over its limit for."""
         address = _network_of(address)
