@@ -39,6 +39,9 @@ SCENARIOS = {
         # Not run by default. As p50, but the streams' events do not fall on the same moments: in p50 the ramp is a
         # multiple of their distance, and a gateway that answers at once gets them in bursts, which cost less.
         Scenario("p50-apart", 50, 3, ramp_ms=1117, events=200, every_us=5000),
+        # Nor this: p50 with streams eight times as long, which shows how much of p50 is the beginning and the end of a
+        # stream.
+        Scenario("p50-long", 50, 3, ramp_ms=1000, events=1600, every_us=5000),
         # Nor these: the other two dialects.
         Scenario("chat-json50", 50, 2, dialect="chat"),
         Scenario("chat-p50", 50, 3, ramp_ms=1000, events=200, every_us=5000, dialect="chat"),
