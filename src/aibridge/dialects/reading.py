@@ -70,6 +70,12 @@ def string_member(found: JsonObject, name: str) -> str | None:
         raise InvalidRequest(f"{name}: the string is not valid Unicode") from None
 
 
+def said_in(found: JsonObject, name: str) -> str | None:
+    """A member that is a string, read as far as it goes (see `decoded`)."""
+    raw = found.raw(name)
+    return text(decoded(raw)) if raw is not None and raw[:1] == b'"' else None
+
+
 def decoded(raw: bytes | None) -> Any:
     """JSON as Python values; None when it cannot be read at all.
 

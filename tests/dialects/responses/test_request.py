@@ -74,6 +74,15 @@ def test_very_many_asides_do_not_take_long() -> None:
     assert _parsed(input="<skill></skill>" * 100_000).prompt is not None
 
 
+@pytest.mark.parametrize("broken", [rb"cut \ud83d off", b"cut \xff off"])
+def test_words_that_are_no_unicode_are_for_the_provider_to_judge(broken: bytes) -> None:
+    body = b'{"model":"m","input":"' + broken + b'","prompt_cache_key":"' + broken + b'"}'
+    request = parse(body)
+
+    assert request.prompt == request.session_hint == "cut \ufffd off"
+    assert request.body() == body
+
+
 def test_half_a_surrogate_pair_does_not_hide_the_words() -> None:
     request = parse(rb'{"model":"m","input":[{"role":"user","content":"cut \ud83d off","x":1e999}]}')
 

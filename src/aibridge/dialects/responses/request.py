@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
-from aibridge.dialects.reading import decoded, elements, mapping, request_object, string_member, text
+from aibridge.dialects.reading import decoded, elements, mapping, request_object, said_in, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.responses.blocking import read_body
 from aibridge.dialects.responses.decoding import read
@@ -87,7 +87,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
 
     @property
     def session_hint(self) -> str | None:
-        return string_member(self._object, "prompt_cache_key")
+        return said_in(self._object, "prompt_cache_key")
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def parse_compaction(body: bytes) -> ResponsesRequest:
 def _request(body: bytes, added: frozenset[str], *, takes_tools: bool = True) -> ResponsesRequest:
     found = request_object(body, _UNIQUE)
     items = [item for raw in elements(found.raw("input")) if (item := read(_ITEM, raw)) is not None]
-    words = string_member(found, "input")
+    words = said_in(found, "input")
     return ResponsesRequest(
         model=string_member(found, "model") or "",
         streaming=found.is_true("stream"),
