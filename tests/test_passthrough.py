@@ -277,6 +277,7 @@ async def test_a_body_that_names_what_somebody_else_stored_is_refused_in_any_cod
         ([], b'{"conversation": ', 400),
         ([], b'{"input": [], "input": [{"type": "item_reference", "id": "x"}]}', 400),
         ([], b'{"input": [{"type": "message", "type": "item_reference", "id": "x"}]}', 400),
+        ([], b'{"input": [{"type": "item_reference", "id": "\xff"}]}', 400),
     ],
 )
 async def test_a_body_that_cannot_be_read_cannot_be_checked_and_is_refused(

@@ -96,7 +96,10 @@ class JsonObject:
         return None if member is None else self.text[member.start : member.end]
 
     def string(self, name: str) -> str | None:
-        """A member's value when it is a string, else None. Raises msgspec.DecodeError for half a surrogate pair."""
+        """A member's value when it is a string, else None.
+
+        Raises: msgspec.DecodeError for half a surrogate pair, UnicodeDecodeError for bytes that are no UTF-8.
+        """
         raw = self.raw(name)
         if raw is None or raw[:1] != b'"':
             return None

@@ -179,6 +179,18 @@ def test_an_item_that_two_parsers_could_read_differently_is_refused(item: bytes)
     assert "msg_other" not in refused.value.problem.message
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"type":"item_reference","id":"msg_\xff"}',
+        b'{"type":"item_\xffreference","id":"msg_1"},{"type":"item_reference","id":"msg_2"}',
+    ],
+)
+def test_an_item_that_cannot_be_read_cannot_be_checked_and_is_refused(item: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="is not valid Unicode"):
+        _ = parse(b'{"model":"m","input":[' + item + b"]}").references
+
+
 def test_the_text_of_a_message_is_no_reference() -> None:
     items = [_said('{"type":"item_reference","id":"msg_1"}'), _said("item_reference")]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from aibridge.dialects.reading import body_object, elements, referenced_ids
+from aibridge.dialects.reading import body_object, elements, referenced_ids, string_member
 from aibridge.errors import InvalidRequest
 from aibridge.wire.json_body import DoubledMember, JsonObject, NotAnObject
 
@@ -69,4 +69,5 @@ def _referenced(raw: bytes) -> str | None:
         raise InvalidRequest(f"input: {error}") from None
     except NotAnObject:
         raise InvalidRequest("input: every item must be an object") from None
-    return item.string("id") if is_reference(item.string("type"), item.string("role")) else None
+    kind, role = string_member(item, "type"), string_member(item, "role")
+    return string_member(item, "id") if is_reference(kind, role) else None
