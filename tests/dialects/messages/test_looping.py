@@ -246,3 +246,16 @@ def test_the_last_request_keeps_the_tools_and_forbids_them() -> None:
 
     assert body["tool_choice"] == {"type": "none"}
     assert len(body["tools"]) == 2
+
+
+@pytest.mark.parametrize("name", [b'"model"', b'"id": "toolu_1", "n'])
+def test_an_answer_that_can_be_read_and_not_edited_passes_as_it_came(name: bytes) -> None:
+    body = Scripted([_call("toolu_1", path="/")], "tool_use").body()
+    assert name in body
+    body = body.replace(name, name[:-1] + b"\xff" + name[-1:])
+    reply = _asking().reply(stream=False)
+    reply.receive(body)
+    turn = reply.end_turn()
+
+    assert (turn.outcome, turn.calls) == ("complete", ())
+    assert reply.finish() == body

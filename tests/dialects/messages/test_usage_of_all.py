@@ -35,6 +35,7 @@ _EARLIER = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 1
         ),
         (b"null", {}, {"output_tokens": 5}),
         (b'{"output_tokens":null}', {"output_tokens": None}, {"output_tokens": 5}),
+        (b'{"output_tokens":7,"x\xff":1}', {"output_tokens": 7}, {"output_tokens": 12}),
     ],
 )
 def test_the_input_is_the_last_turns_and_the_output_is_summed(

@@ -53,7 +53,7 @@ class ContentBlock:
 
 
 def whole_block(raw: bytes) -> ContentBlock:
-    """A block of a blocking answer's content."""
+    """A block of a blocking answer's content. Raises: NotAnObject, for a call that could not be edited."""
     seen = mapping(decoded(raw))
     kind, arguments = text(seen.get("type")), b""
     if kind in _WITH_INPUT:

@@ -25,7 +25,7 @@ from aibridge.dialects.reading import decoded, elements, mapping, text
 from aibridge.dialects.reply import StreamedReply, WholeAnswer, WholeReply
 from aibridge.dialects.turns import Hidden
 from aibridge.tools import Text, ToolCall, ToolResult
-from aibridge.wire.json_body import JsonObject
+from aibridge.wire.json_body import JsonObject, NotAnObject
 
 _NOTHING = Said(blocks=(), stop_reason=None, container=None, usage={})
 
@@ -116,9 +116,14 @@ class MessagesTurns:
         if answer.turn.outcome != "complete" or not isinstance(message.get("content"), list):
             self._said = _NOTHING
             return answer
-        found = JsonObject.parse(body)
+        try:
+            found = JsonObject.parse(body)
+            blocks = [whole_block(bytes(raw)) for raw in elements(found.raw("content"))]
+        except NotAnObject:  # it can be read and not edited: a member's name is no UTF-8
+            self._said = _NOTHING
+            return answer
         said = Said(
-            blocks=[whole_block(bytes(raw)) for raw in elements(found.raw("content"))],
+            blocks=blocks,
             stop_reason=text(message.get("stop_reason")) or None,
             container=next(iter(container_ids(message)), None),
             usage=mapping(message.get("usage")),

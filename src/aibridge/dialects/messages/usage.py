@@ -13,7 +13,7 @@ import msgspec
 
 from aibridge.dialects.base import TokenUsage
 from aibridge.dialects.reading import count, mapping, text
-from aibridge.wire.json_body import JsonObject
+from aibridge.wire.json_body import JsonObject, NotAnObject
 
 # What a client takes for the size of its context: of several turns the last one's.
 _OF_THE_LAST = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -52,7 +52,10 @@ def usage_of_all(written: bytes | None, earlier: Sequence[Mapping[str, Any]], la
     `written` is the object that the last turn said it in, whose other members are kept; `last` is all that it said.
     Input and cached tokens are the last turn's, output is summed.
     """
-    said = JsonObject.parse(written if written is not None and written[:1] == b"{" else b"{}")
+    try:
+        said = JsonObject.parse(written if written is not None and written[:1] == b"{" else b"{}")
+    except NotAnObject:  # a member's name is no UTF-8
+        said = JsonObject.parse(b"{}")
     members = {name: msgspec.json.encode(last[name]) for name in _OF_THE_LAST if name in last and name not in said}
     turns = [*earlier, last]
     members["output_tokens"] = b"%d" % sum(count(usage.get("output_tokens")) for usage in turns)
