@@ -1,4 +1,4 @@
-"""Every door of the house on one page. A host passes an object with these methods in; nothing is inherited.
+"""Every door of a request on one page. A host passes an object with these methods in; nothing is inherited.
 
 The rule of all doors: they are awaited inside a request, so they must be quick or bounded; what they raise is
 said here, and nothing else may come out.
@@ -181,16 +181,6 @@ class ConversationStore(Protocol):
         """The id under which the provider keeps what the client knows as `stored_id`; mostly the same one."""
 
 
-class Cipher(Protocol):
-    """Keeps content unreadable in the database. `about` is bound to it: what was sealed about one thing opens as no other."""
-
-    def sealed(self, content: bytes, about: bytes) -> bytes:
-        """`content`, encrypted and authenticated; another text each time. Usable from any thread."""
-
-    def opened(self, sealed: bytes, about: bytes) -> bytes | None:
-        """What was sealed; None when the key or `about` is another one, or somebody changed it."""
-
-
 class Toolbox(Protocol):
     """Lists and runs injected tools with one actor's rights. Nothing is raised: a tool that fails has a result too."""
 
@@ -202,52 +192,6 @@ class Toolbox(Protocol):
 
     async def call(self, identity: Identity, tool: Tool, call: ToolCall) -> ToolResult:
         """Runs `call`. The caller bounds the time, and cancels to give up."""
-
-
-class ToolboxObserver(Protocol):
-    """Watches servers of injected tools. The same rule as for `Observer`: quick, and nothing is raised."""
-
-    def reached(self, server: str, *, up: bool) -> None:
-        """A server that could not be reached can be now, or the other way round; also the first time."""
-
-    def sessions(self, server: str, count: int) -> None:
-        """So many connections to it are open, or being opened."""
-
-    def called(self, server: str, outcome: str, seconds: float) -> None:
-        """A call is over: it `completed`, `failed`, or was `cancelled` by whoever had asked for it."""
-
-    def changed(self, server: str) -> None:
-        """The definition of one of its tools is not the one that was first seen."""
-
-
-class Connecting(Protocol):
-    """Follows how servers of injected tools are connected to. The same rule: quick, and nothing is raised."""
-
-    def connecting(self, server: str, url: str | None) -> AbstractContextManager[None]:
-        """In the block a server is connected to, for the first time or again, and asked for its list."""
-
-    def listing(self) -> AbstractContextManager[None]:
-        """In the block, which is in one of `connecting`, the list is read."""
-
-
-class Pins(Protocol):
-    """Knows the definitions that tools were first seen with. Definitions are told by their fingerprints."""
-
-    async def changed(self, server: str, definitions: Mapping[str, str]) -> frozenset[str]:
-        """Which of a server's tools (name to fingerprint) are not as they were first seen, or accepted since.
-
-        What was never seen is accepted as it is.
-
-        Raises:
-            RecordingFailed: nobody can say.
-        """
-
-    async def accept(self, server: str, tool: str | None = None) -> list[str]:
-        """Accepts the changed definition of a tool, or of all of a server's, as it was last seen; their names.
-
-        Raises:
-            RecordingFailed: it was not.
-        """
 
 
 class Purpose(msgspec.Struct, frozen=True):

@@ -9,9 +9,9 @@ import pytest
 
 from aibridge.errors import RecordingFailed
 from aibridge.mcp import MemoryPins
-from aibridge.ports import Pins
 from aibridge.stores import pins as module
 from aibridge.stores.pins import SqlitePins
+from aibridge.tool_ports import Pins
 from tests.durable import SetClock, database
 
 pytestmark = pytest.mark.anyio

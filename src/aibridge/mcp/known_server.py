@@ -16,7 +16,8 @@ from aibridge.mcp.outages import Outage
 from aibridge.mcp.servers import McpServer
 from aibridge.mcp.status import LeftOutTool, OfferedTool, ServerStatus, unused
 from aibridge.mcp.troubles import Unavailable
-from aibridge.ports import Clock, Pins, ToolboxObserver
+from aibridge.ports import Clock
+from aibridge.tool_ports import Pins, ToolboxObserver
 
 _CHANGED = "its definition has changed since it was first seen"
 _MOST_REPORTED = 10_000

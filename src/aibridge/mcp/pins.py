@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class MemoryPins:
-    """See `aibridge.ports.Pins`. It grows with every tool that was ever seen."""
+    """See `aibridge.tool_ports.Pins`. It grows with every tool that was ever seen."""
 
     def __init__(self) -> None:
         self._accepted: dict[tuple[str, str], str] = {}

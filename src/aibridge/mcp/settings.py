@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from aibridge.mcp.authorization import AuthorizationFor
-from aibridge.ports import Clock, Connecting, Pins, ToolboxObserver
+from aibridge.ports import Clock
+from aibridge.tool_ports import Connecting, Pins, ToolboxObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ from aibridge.mcp.pins import MemoryPins
 from aibridge.mcp.servers import McpServer
 from aibridge.mcp.settings import ToolboxSettings
 from aibridge.mcp.status import ServerStatus, unused
-from aibridge.ports import Clock, Connecting, Identity, Pins, ToolboxObserver
+from aibridge.ports import Clock, Identity
+from aibridge.tool_ports import Connecting, Pins, ToolboxObserver
 from aibridge.tools import NO_TOOLS, Text, Tool, ToolCall, ToolResult, Toolset
 from aibridge.unobserved import UNFOLLOWED, UNOBSERVED_TOOLBOX
 

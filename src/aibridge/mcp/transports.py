@@ -25,7 +25,7 @@ from aibridge.egress import CheckedTransport, Trusted
 from aibridge.mcp.answers import LARGEST_ANSWER, Answers
 from aibridge.mcp.authorization import Authorization
 from aibridge.mcp.servers import McpServer
-from aibridge.ports import Connecting
+from aibridge.tool_ports import Connecting
 
 Kind = Literal["streamable_http", "sse", "stdio"]
 

@@ -11,9 +11,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from aibridge.ports import Clock, Connecting, Identity, Pins, ToolboxObserver
+from aibridge.ports import Clock, Identity
 from aibridge.server.auth.caller_tokens import CallerTokens
 from aibridge.server.configured_logins import authorization_with
+from aibridge.tool_ports import Connecting, Pins, ToolboxObserver
 
 if TYPE_CHECKING:
     from aibridge.mcp import McpServer, McpToolbox

@@ -19,10 +19,11 @@ from aibridge.database.files import DatabaseFile, DatabaseUnusable
 from aibridge.database.recovery import recover
 from aibridge.database.upgrade import bring_up_to_date
 from aibridge.database.writer import CAPACITY, Statistics, Writer
-from aibridge.ports import Cipher, Clock, Ids
+from aibridge.ports import Clock, Ids
 from aibridge.recorders.rows import Limits
 from aibridge.recorders.sqlite import Content, Fail, SqliteRecorder
 from aibridge.records import AnyRecord
+from aibridge.sealing import Cipher
 from aibridge.server.key_use import KeyUse
 from aibridge.server.people import People
 from aibridge.stores.sqlite import SqliteConversationStore

@@ -22,7 +22,8 @@ from aibridge.database.statements import Statement, insert
 from aibridge.database.writer import Writer
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import RecordingFailed
-from aibridge.ports import Cipher, Clock, HeldFor
+from aibridge.ports import Clock, HeldFor
+from aibridge.sealing import Cipher
 
 MOST_HELD = 64 * 1024 * 1024
 """How much is held for one actor, in bytes."""

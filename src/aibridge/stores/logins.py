@@ -18,7 +18,8 @@ from aibridge.database.files import DatabaseFile, DatabaseUnusable
 from aibridge.database.locks import FileLock
 from aibridge.database.moments import as_text
 from aibridge.errors import RecordingFailed
-from aibridge.ports import Cipher, Clock, Ids
+from aibridge.ports import Clock, Ids
+from aibridge.sealing import Cipher
 
 _COLUMNS = "id, content, expires_at"
 _OF = "kind = ? AND owner = ? AND server = ?"

@@ -26,7 +26,7 @@ _MOST = 10_000  # tools of a server that are remembered; one that makes up names
 
 
 class SqlitePins:
-    """See `aibridge.ports.Pins`."""
+    """See `aibridge.tool_ports.Pins`."""
 
     def __init__(self, file: DatabaseFile, clock: Clock) -> None:
         self._file = file

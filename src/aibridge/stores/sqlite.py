@@ -18,7 +18,8 @@ from aibridge.database.statements import insert
 from aibridge.database.writer import Writer
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import RecordingFailed
-from aibridge.ports import Cipher, Clock, HeldFor
+from aibridge.ports import Clock, HeldFor
+from aibridge.sealing import Cipher
 from aibridge.stores.held_turns import MOST_HELD, HeldTurns
 
 _OWNED = insert("aibridge_stored_ids", "provider_name stored_id actor_id created_at", rank=1)

@@ -27,7 +27,7 @@ __all__ = ["Tracing"]
 
 class Tracing:
     """Follows the requests of one bridge (see `aibridge.ports.Tracing`), and the connections of its toolbox
-    (`aibridge.ports.Connecting`).
+    (`aibridge.tool_ports.Connecting`).
 
     Args:
         provider: where spans go; by default OpenTelemetry's global one.

@@ -80,7 +80,7 @@ def ending(span: Span) -> Iterator[None]:
 
 
 class Connections:
-    """See `aibridge.ports.Connecting`. A connection is below what began it, which it may outlive."""
+    """See `aibridge.tool_ports.Connecting`. A connection is below what began it, which it may outlive."""
 
     __slots__ = ("_begun_in", "_tracer")
 
