@@ -139,6 +139,17 @@ class JsonObject:
         return b"".join([*pieces, text[position:]]) if position else text
 
 
+def outermost(text: bytes) -> dict[str, bytes]:
+    """The members of an object, each as its text, as far as they can be told apart: `text` may be nested too deeply to
+    be decoded, or no JSON at all, and then what is found is no more than likely.
+    """
+    try:
+        members = _places_one_by_one(text, ())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return {name: text[member.start : member.end] for name, member in members.items()}
+
+
 def with_whole_surrogates(text: bytes) -> bytes:
     """JSON text with U+FFFD for every half of a surrogate pair. Nothing moves: both escapes take six bytes."""
     if rb"\ud" not in text and rb"\uD" not in text:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aibridge.dialects.base import Fact, StoredIds, Thought, ToolUse, Turn, Unreadable
+from aibridge.dialects.base import Fact, StoredIds, Thought, TokenUsage, ToolUse, Turn, Unreadable
 from aibridge.dialects.calls import is_ours
 from aibridge.dialects.messages.errors import failure
 from aibridge.dialects.messages.usage import token_usage
 from aibridge.dialects.reading import decoded, mapping, text
 from aibridge.dialects.reply import WholeAnswer
+from aibridge.wire.json_body import outermost
 
+_MOST_UNREADABLE = 1024 * 1024  # bytes that are looked through; more than a model says in one answer
 TOOL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -25,7 +27,8 @@ def read_body(body: bytes, *, hiding: bool = False) -> WholeAnswer:
         error_type, error_message = failure(message)
         return WholeAnswer(Turn(outcome="failed", error_type=error_type, error_message=error_message))
     if not isinstance(message, dict) or not isinstance(message.get("content"), list):
-        return WholeAnswer(Turn(outcome="complete"), (Unreadable("the answer is no message object"),))
+        unreadable = Unreadable("the answer is no message object")
+        return WholeAnswer(Turn(outcome="complete"), (unreadable, *_usage_at_least(body)))
     response_id = text(message.get("id")) or None
     facts: list[Fact] = []
     blocks = [block for block in message["content"] if isinstance(block, dict)]
@@ -39,6 +42,15 @@ def read_body(body: bytes, *, hiding: bool = False) -> WholeAnswer:
     if isinstance(message.get("usage"), dict):
         facts.append(token_usage(message["usage"], response_id, model=message.get("model"), partial=False))
     return WholeAnswer(Turn(outcome="complete", response_id=response_id), tuple(facts))
+
+
+def _usage_at_least(body: bytes) -> Iterator[TokenUsage]:
+    """What a message used whose content cannot be decoded: a model can be asked to nest a call's input so deeply."""
+    found = outermost(body) if len(body) <= _MOST_UNREADABLE else {}
+    usage = decoded(found.get("usage"))
+    if isinstance(usage, dict):
+        response_id = text(decoded(found.get("id"))) or None
+        yield token_usage(usage, response_id, model=decoded(found.get("model")), partial=False)
 
 
 def container_ids(holder: Mapping[str, Any]) -> list[str]:
