@@ -248,7 +248,7 @@ async def test_a_server_that_fails_is_a_fault_of_the_house(stream: bool) -> None
 async def test_a_client_that_reads_nothing_does_not_keep_the_gateway_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aibridge.interceptor._LAST_WORDS_DEADLINE", 0.05)
+    monkeypatch.setattr("aibridge.last_words._DEADLINE", 0.05)
     scene = stage(MESSAGES)
     scene.streams(*MESSAGES.events[:4], asyncio.Event())
     task = scene.begin()

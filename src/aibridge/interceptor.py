@@ -35,11 +35,12 @@ from aibridge.fallback import Fallback, fallback_of
 from aibridge.inner_loop import InnerLoop, Ways, prepared
 from aibridge.interception_log import Fail, InterceptionLog
 from aibridge.keep_alive import KeepAlive
+from aibridge.last_words import INTERCEPTION_ID, LastWords
 from aibridge.model_names import ModelRules
 from aibridge.offers import Offering
 from aibridge.ports import Clock, ConversationStore, Ids, Observer, Purpose, Recorder, Upstream, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
-from aibridge.providers.headers import NOSNIFF, client_headers, is_event_stream, request_ids
+from aibridge.providers.headers import client_headers, is_event_stream
 from aibridge.records import State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
 from aibridge.trailers import read_out, relay_trailer
@@ -47,8 +48,6 @@ from aibridge.unobserved import UNOBSERVED
 
 MAX_ERROR_BODY = 1024 * 1024
 """How much of a provider's error body is relayed, in bytes: it is held while secrets are looked for."""
-_LAST_WORDS_DEADLINE = 5.0  # seconds that a client has to take what went wrong
-_INTERCEPTION_ID = b"x-aibridge-interception-id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,7 @@ class Interception:
             deadline=ports.recording_deadline,
             observer=ports.observer,
         )
-        self._headers: Sequence[Header] = ((_INTERCEPTION_ID, self.id.encode()),)
+        self._headers: Sequence[Header] = ((INTERCEPTION_ID, self.id.encode()),)
         self._reply: Reply | None = None
         self._streaming_reply = False
         self._fallback: Fallback | None = None
@@ -367,26 +366,9 @@ class Interception:
         return said
 
     async def _say(self, problem: Problem) -> None:
-        """Tells the client what went wrong, in the dialect's words. Raises: AnswerBroken when there is no way to."""
-        try:
-            async with asyncio.timeout(_LAST_WORDS_DEADLINE):
-                await self._tell(problem)
-        except TimeoutError:
-            raise AnswerBroken("the client does not read its answer") from None
-
-    async def _tell(self, problem: Problem) -> None:
-        """As an answer, or in the midst of a stream."""
-        if self._writer.ended:
-            return
-        if self._writer.status is None:
-            body = self._asked.dialect.error_body(problem, self.id)
-            ids = request_ids(self.id)
-            headers = [(b"content-type", b"application/json"), NOSNIFF, *problem.headers, *ids, *self._headers]
-            await self._writer.answer(problem.status, headers, body)
-        elif self._streaming_reply and self._reply is not None:
-            await self._writer.end(self._reply.fail(problem))
-        else:
-            raise AnswerBroken(problem.message)
+        """Tells the client what went wrong. Raises: AnswerBroken, when there is no way to."""
+        words = LastWords(self._writer, self._asked.dialect, self.id)
+        await words.say(problem, self._reply, streaming=self._streaming_reply)
 
     def _client_headers(self, response: UpstreamResponse) -> list[Header]:
         return [*client_headers(response.headers, length_kept=False), *self._headers]
