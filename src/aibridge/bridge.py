@@ -26,7 +26,8 @@ from aibridge.credentials import Scrubber
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.messages import MESSAGES
 from aibridge.errors import AnswerBroken, Problem, RecordingFailed, Refused
-from aibridge.interceptor import Interception, Ports
+from aibridge.interception_ports import Ports
+from aibridge.interceptor import Interception
 from aibridge.model_names import ModelRules
 from aibridge.offers import Offering
 from aibridge.passthrough import PassthroughRequest, pass_through

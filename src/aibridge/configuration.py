@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from aibridge.interception_log import Fail
-from aibridge.interceptor import Ports
+from aibridge.interception_ports import Ports
 from aibridge.model_names import ModelRules
 from aibridge.ports import Toolbox
 from aibridge.providers.base import Provider

@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 from aibridge import failures
 from aibridge.adapted import check_owner
 from aibridge.asked import Asked, attributed, check_rules, record_of
-from aibridge.asking import Asking, ProviderStates, Question
-from aibridge.credentials import Scrubber
+from aibridge.asking import Asking, Question
 from aibridge.dialects.base import Fact, Reply, Request, StoredIds, Turn
 from aibridge.dialects.turns import LoopingReply
 from aibridge.direct_relay import DirectRelay
@@ -33,40 +31,19 @@ from aibridge.errors import (
 from aibridge.failures import Failure
 from aibridge.fallback import Fallback, fallback_of
 from aibridge.inner_loop import InnerLoop, Ways, prepared
-from aibridge.interception_log import Fail, InterceptionLog
+from aibridge.interception_log import InterceptionLog
+from aibridge.interception_ports import Ports
 from aibridge.keep_alive import KeepAlive
 from aibridge.last_words import INTERCEPTION_ID, LastWords
-from aibridge.model_names import ModelRules
-from aibridge.offers import Offering
-from aibridge.ports import Clock, ConversationStore, Ids, Observer, Purpose, Recorder, Upstream, UpstreamResponse
+from aibridge.ports import Purpose, UpstreamResponse
 from aibridge.providers.credential import Credential, choose_credential
 from aibridge.providers.headers import client_headers, is_event_stream
 from aibridge.records import State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
 from aibridge.trailers import read_out, relay_trailer
-from aibridge.unobserved import UNOBSERVED
 
 MAX_ERROR_BODY = 1024 * 1024
 """How much of a provider's error body is relayed, in bytes: it is held while secrets are looked for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """What an interception talks to, and the few settings that it follows."""
-
-    upstream: Upstream
-    recorder: Recorder
-    conversations: ConversationStore
-    clock: Clock
-    ids: Ids
-    scrubber: Scrubber
-    attribution_key: bytes = field(repr=False)
-    offering: Offering | None = None
-    models: ModelRules | None = None
-    observer: Observer = UNOBSERVED
-    states: ProviderStates | None = None
-    fail: Fail = "closed"
-    recording_deadline: float = 5.0  # seconds that the provider, or the last event, waits for its record
 
 
 class Interception:

@@ -12,7 +12,8 @@ from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.credentials import Scrubber
 from aibridge.dialects.turns import Hidden
 from aibridge.errors import Header, RecordingFailed
-from aibridge.interceptor import Interception, Ports
+from aibridge.interception_ports import Ports
+from aibridge.interceptor import Interception
 from aibridge.model_names import ModelRules
 from aibridge.offers import Offering
 from aibridge.ports import HeldFor, Identity, Toolbox
