@@ -48,8 +48,8 @@ from aibridge.providers.headers import NOSNIFF, request_ids
 from aibridge.reply_writer import Interrupted, Interruption, Receive, ReplyWriter, Send
 from aibridge.request_body import ClientLeft, coding_of, decoded, read_body
 from aibridge.routes import NoRoute, Route, RouteTable, raw_path_of
-from aibridge.running import Run, watched
-from aibridge.scope_authenticator import UNAUTHORIZED, ScopeAuthenticator
+from aibridge.running import Run, Runs, watched
+from aibridge.scope_authenticator import ScopeAuthenticator
 from aibridge.stores.conversations import MemoryConversationStore
 from aibridge.tool_settings import ToolSettings
 from aibridge.unobserved import UNOBSERVED
@@ -143,9 +143,7 @@ class RequestBridge:
         self._live: LiveSettings = {**asked, **bounds, "on_disconnect": on_disconnect, "fail": fail}
         self._configuration = self._configured(self._live)
         self._closing = closing
-        self._running: set[Run] = set()
-        self._idle: asyncio.Event | None = None
-        self._state: Literal["new", "open", "draining", "closed"] = "new"
+        self._runs = Runs()
 
     # -- configuration ---------------------------------------------------------------------------------
 
@@ -189,58 +187,40 @@ class RequestBridge:
     # -- life ------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._state = "open"
+        self._runs.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.start_draining()
-        self.abort()
-        try:
-            async with asyncio.timeout(self._closing):
-                await self.drained()
-        except TimeoutError:
-            # What still runs waits for somebody who does not read, or for a door that hangs.
-            for run in self._running:
-                run.task.cancel()
-            await self.drained()
-        self._state = "closed"
+        await self._runs.close(within=self._closing)
         await self._upstream.close()
 
     @property
     def in_flight(self) -> int:
         """How many requests are running."""
-        return len(self._running)
+        return self._runs.count
 
     def start_draining(self) -> None:
         """From now on new requests are answered 503; those that run go on."""
-        if self._state == "open":
-            self._state = "draining"
+        self._runs.start_draining()
 
     async def drained(self) -> None:
         """Returns when no request is running."""
-        if self._idle is not None:
-            await self._idle.wait()
+        await self._runs.drained()
 
     def abort(self) -> None:
         """Ends what is running: each stream with an error in its dialect, each record as `gateway_aborted`."""
-        for run in self._running:
-            run.interruption.interrupt("gateway_aborted")
+        self._runs.abort()
 
     @property
     def credentials_in_use(self) -> set[str]:
         """The ids of the credentials (`Identity.credential_id`) that let in what is running."""
-        return {run.credential_id for run in self._running if run.credential_id is not None}
+        return self._runs.credentials
 
     def abort_credential(self, credential_id: str, why: str = "your credential is no longer valid") -> None:
         """Ends, as `abort` does, what this credential let in: it was revoked, or its owner was. Clients are told `why`."""
-        problem = Problem(401, why, headers=UNAUTHORIZED)
-        for run in self._running:
-            if run.credential_id == credential_id:
-                run.interruption.interrupt("gateway_aborted", problem)
+        self._runs.abort_credential(credential_id, why)
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -263,12 +243,11 @@ class RequestBridge:
                 await writer.answer(200, [NOSNIFF], b"")
                 return
             errors = route.errors
-            self._admit(configuration.max_concurrency)
-            run = self._enter()
+            run = self._runs.enter(configuration.max_concurrency)
             try:
                 await self._routed(configuration, route, scope, receive, writer, run)
             finally:
-                self._leave(run)
+                self._runs.leave(run)
         except Refused as refused:
             dialect = refused.dialect if isinstance(refused, NoRoute) else None
             await self._refuse(writer, route, dialect or errors, refused.problem)
@@ -341,29 +320,6 @@ class RequestBridge:
         platform = None if provider.platform is None else provider.platform.name
         follow = self._tracing.following
         return follow(method, provider.name, route.template, identity, bridged=bridged, platform=platform)
-
-    # -- bodies and bounds -----------------------------------------------------------------------------
-
-    def _admit(self, max_concurrency: int) -> None:
-        if self._state != "open":
-            starting = self._state == "new"
-            raise Refused(Problem(503, "the gateway is not started" if starting else "the gateway is shutting down"))
-        if max_concurrency and len(self._running) >= max_concurrency:
-            raise Refused(Problem(503, "the gateway is at its limit of requests", headers=[(b"retry-after", b"1")]))
-
-    def _enter(self) -> Run:
-        task = asyncio.current_task()
-        assert task is not None
-        run = Run(task, Interruption(task))
-        self._running.add(run)
-        if self._idle is not None:
-            self._idle.clear()
-        return run
-
-    def _leave(self, run: Run) -> None:
-        self._running.discard(run)
-        if not self._running and self._idle is not None:
-            self._idle.set()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """For servers that run the bridge as their whole application."""
