@@ -5,14 +5,17 @@ import fcntl
 import os
 import re
 import signal
+import sqlite3
 import stat
 import sys
 import termios
+from contextlib import closing
 from functools import partial
 
 import pytest
 
 from aibridge.server.demo.simulator import ScriptedAnswer
+from tests.durable import until
 from tests.server.installation import BOUND, CENTRAL_KEY, Installation, messages
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +198,58 @@ async def test_a_second_signal_ends_the_server_at_once(installation: Installatio
     assert [line["ending"] for line in installation.log() if line["event"] == "stopped"] == ["forced"]
 
 
+async def test_a_signal_to_every_process_at_once_drains_workers_like_one_to_their_supervisor(
+    installation: Installation,
+) -> None:
+    """As systemd does it: a worker hears twice of it, and its streams run on all the same."""
+    installation.configure()
+    key = await installation.key()
+    held = asyncio.Event()
+    installation.provider.script(ScriptedAnswer(steps=[BEGINNING, held, REST]))
+    async with (
+        installation.serving("--workers", "2") as server,
+        server.client(key) as client,
+        client.stream("POST", "/anthropic/v1/messages", json=messages(stream=True)) as streaming,
+    ):
+        chunks = streaming.aiter_raw()
+        first = await anext(chunks)
+        await _logged(installation, "serving", 2)  # until then a worker has nothing to drain
+        os.kill(_serving_process(installation), signal.SIGTERM)
+        await _logged(installation, "draining")
+        server.signal()
+        await _logged(installation, "stopped")  # the other worker: the supervisor has told both
+        held.set()
+        rest = b"".join([chunk async for chunk in chunks])
+        status = await server.ended()
+
+    assert first + rest == BEGINNING + REST
+    assert status == 0
+    assert [line["ending"] for line in installation.log() if line["event"] == "stopped"] == ["drained", "drained"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_second_signal_ends_workers_too(installation: Installation, workers: str) -> None:
+    installation.configure()
+    key = await installation.key()
+    held = asyncio.Event()
+    installation.provider.script(ScriptedAnswer(steps=[BEGINNING, held]))
+    async with (
+        installation.serving("--workers", workers) as server,
+        server.client(key) as client,
+        client.stream("POST", "/anthropic/v1/messages", json=messages(stream=True)) as streaming,
+    ):
+        chunks = streaming.aiter_raw()  # held: once it is collected, the client hangs up
+        await anext(chunks)
+        await _logged(installation, "serving", int(workers))
+        server.signal()
+        await _logged(installation, "draining", int(workers))
+        server.signal()
+        await server.ended()
+    held.set()
+
+    assert "forced" in [line["ending"] for line in installation.log() if line["event"] == "stopped"]
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_closed_terminal_ends_the_server_in_good_order(installation: Installation, workers: str) -> None:
     installation.configure()
@@ -307,6 +362,20 @@ async def test_nothing_that_is_written_anywhere_holds_a_secret(installation: Ins
     assert CENTRAL_KEY not in echoed.text
     assert key not in refused.text
     assert all(key.encode() not in value for found in installation.provider.ledger for _, value in found.headers)
+
+
+def _serving_process(installation: Installation) -> int:
+    """The process that has the one interception."""
+    with closing(sqlite3.connect(installation.folder / "aibridge.db")) as connection:
+        [(pid,)] = connection.execute(
+            "SELECT b.pid FROM aibridge_interceptions AS i JOIN aibridge_boots AS b ON b.id = i.boot_id"
+        )
+    return int(pid)
+
+
+async def _logged(installation: Installation, event: str, times: int = 1) -> None:
+    log = installation.folder / "log"
+    await until(lambda: log.read_text().count(f'"event": "{event}"') >= times)
 
 
 async def _until_draining(client: object) -> object:

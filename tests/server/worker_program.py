@@ -83,7 +83,7 @@ async def work(listening: list[int], supervisor: int) -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(ready())
-        await serve(server, until=watch_supervisor(supervisor))
+        await serve(server, until=watch_supervisor(supervisor), supervised=True)
 
 
 if __name__ == "__main__":

@@ -140,10 +140,12 @@ async def serve_process(
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
     rereading: Rereading | None = None,
     scraped: Sequence[socket.socket] = (),
+    supervised: bool = False,
 ) -> int:
     """Serves until a signal, or until what `until` gives returns, and drains. Returns the exit status.
 
     It goes by another plan when `rereading` finds one. On the sockets `scraped` it tells its metrics, to the last.
+    `supervised` is that of `serve`.
 
     Raises:
         DatabaseUnusable
@@ -175,7 +177,7 @@ async def serve_process(
         if rereading is not None:
             reloading = _reloading(gateway, plan, rereading, on_closed=server.begin_drain)
             beside.append(group.create_task(reloading.run()))
-        ending = await serve(server)
+        ending = await serve(server, supervised=supervised)
         for task in beside:
             task.cancel()
         displaced = gateway.store.is_displaced

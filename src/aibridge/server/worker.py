@@ -46,6 +46,7 @@ def main(orders: Orders) -> int:
     """Serves until a signal, or until the supervisor is gone; the exit status."""
     # The supervisor's word for rereading the configuration again, which is taken as soon as we serve.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # its word for an end at once: nothing has begun yet
     import uvloop  # noqa: PLC0415  `startup` imports this module
 
     from aibridge.server.config import load  # noqa: PLC0415  as above
@@ -66,7 +67,7 @@ def main(orders: Orders) -> int:
     gone = partial(watch_supervisor, orders.supervisor)
     listening = inherited(orders.listening)
     rereading = Rereading(read, partial(replanned, bound=listening), watches=False, says=False)
-    return uvloop.run(serve_process(plan, listening, ready, until=gone, rereading=rereading))
+    return uvloop.run(serve_process(plan, listening, ready, until=gone, rereading=rereading, supervised=True))
 
 
 def run(text: str) -> int:

@@ -151,7 +151,7 @@ class Supervisor:
         for listener in self._sockets:
             listener.close()  # nobody may queue where soon nobody accepts
         for worker in self._running:
-            worker.signal(signal.SIGTERM)
+            worker.signal(signal.SIGINT if self._forced else signal.SIGTERM)
 
     def reload(self) -> None:
         """Tells all workers to read their configuration again."""

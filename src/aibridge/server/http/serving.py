@@ -26,7 +26,6 @@ Ending: TypeAlias = Literal[
     "forced",  # a second signal
 ]
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _TICK = 0.1  # as uvicorn's own main loop: it renews the Date header
 _LAST_ANSWERS = 1.0  # for requests that came while draining: their 503 takes milliseconds
 _FLUSH = 5.0  # for the last bytes to slow readers, and for cancelled exchanges to end
@@ -175,8 +174,12 @@ async def running(server: HttpServer) -> AsyncIterator[HttpServer]:
             server.begin_drain()
 
 
-async def serve(server: HttpServer, *, until: Awaitable[None] | None = None) -> Ending:
-    """Serve until SIGTERM or SIGINT, or until `until` returns; a second signal ends at once."""
+async def serve(server: HttpServer, *, until: Awaitable[None] | None = None, supervised: bool = False) -> Ending:
+    """Serve until SIGTERM or SIGINT, or until `until` returns; a second signal ends at once.
+
+    `supervised`: the supervisor says with SIGINT that it shall be at once. A second SIGTERM then means nothing new:
+    systemd sends one to every process of a service, and the supervisor passes its own on.
+    """
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -189,8 +192,8 @@ async def serve(server: HttpServer, *, until: Awaitable[None] | None = None) -> 
         await end
         server.begin_drain()
 
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGTERM, server.begin_drain if supervised else on_signal)
+    loop.add_signal_handler(signal.SIGINT, server.end_now if supervised else on_signal)
     try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(drain_after(until)) if until is not None else None
@@ -199,5 +202,8 @@ async def serve(server: HttpServer, *, until: Awaitable[None] | None = None) -> 
                 watching.cancel()
         return ending
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        if (
+            not supervised
+        ):  # else they are taken while records are flushed, too: the supervisor kills who takes too long
+            loop.remove_signal_handler(signal.SIGTERM)
+            loop.remove_signal_handler(signal.SIGINT)
