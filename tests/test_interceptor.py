@@ -214,6 +214,24 @@ async def test_a_gateway_that_ends_at_any_await_leaves_one_end_and_says_so(excha
 
 
 @every_dialect
+async def test_the_prompt_of_a_stream_is_kept_with_its_beginning_not_with_its_end(exchange: Exchange) -> None:
+    scene = stage(exchange)
+    goes_on = asyncio.Event()
+    count = next(count for count in range(1, len(exchange.events)) if exchange.visible[count])
+    scene.streams(*exchange.events[:count], goes_on, *exchange.events[count:])
+    task = scene.begin()
+    await scene.client.until(sum(map(len, exchange.events[: exchange.visible[count]])))
+    await settled()
+
+    [prompt] = scene.recorder.kept.prompts
+    assert (prompt.prompt, prompt.provider_response_id) == (PROMPT, exchange.response_id)
+    assert not scene.recorder.kept.token_usages
+    goes_on.set()
+    await task
+    assert scene.recorder.kept.prompts == [prompt]
+
+
+@every_dialect
 @pytest.mark.parametrize("gate", range(16))
 async def test_a_client_that_hangs_up_after_any_event_has_what_is_known_on_record(
     exchange: Exchange, gate: int

@@ -144,6 +144,11 @@ class InterceptionLog:
             raise failed
 
     @property
+    def has_prompt(self) -> bool:
+        """There is a prompt, and it was not kept yet."""
+        return self._prompt is not None
+
+    @property
     def ending(self) -> bool:
         """The end has been handed to the recorder."""
         return self._ending is not None

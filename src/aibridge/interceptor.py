@@ -213,6 +213,8 @@ class Interception:
             if writer.status is None:
                 self._log.saw_first_byte()
             await self._pass_on(response, reply.receive(chunk), reply.facts())
+            if self._log.has_prompt and reply.response_id is not None:
+                await self._keep(())  # not with the end, which a killed process does not see
             while writer.writes_now and not reply.finished:
                 data, facts = await direct.relay(response)
                 if not (data or facts):

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.house import books
-from tests.house.load import Load, ready
+from tests.house.load import Asked, Load, ready, request
 from tests.house.product import BOUND, House, end, house, provider
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -45,6 +46,30 @@ async def started(own: House, *flags: str) -> tuple[asyncio.subprocess.Process, 
         await end(process, signal.SIGKILL)
         raise
     return process, took
+
+
+async def test_what_a_person_asked_is_on_record_when_the_gateway_dies_in_the_midst_of_the_answer(
+    tmp_path: Path,
+) -> None:
+    asked = Asked("killed", "messages", streaming=True)
+    async with provider(tmp_path, pace=0.02) as (upstream, ledger), house(tmp_path, upstream) as own:
+        key = await own.key()
+        process, _ = await started(own)
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", own.port)
+            writer.write(request(asked, key, words=5000))  # more than a minute's
+            await asyncio.wait_for(reader.readuntil(b"content_block_delta"), BOUND)
+            await until(lambda: asked.model in books.read(own.database, ledger).prompts)
+            await end(process, signal.SIGKILL)
+            writer.close()
+            process, _ = await started(own)
+            await end(process, signal.SIGTERM)
+        finally:
+            await end(process, signal.SIGKILL)
+        found = books.read(own.database, ledger)
+
+    assert found.kept[asked.model].state == "recovered"
+    assert len(found.prompts[asked.model]) == 1
 
 
 async def test_nothing_is_lost_or_doubled_however_often_the_gateway_is_killed(

@@ -31,8 +31,8 @@ STUCK_AFTER = 5.0  # seconds; a commit that takes longer is a disk that stands s
 _CROWD = 8  # waiters in one commit
 _DISTANCE = 0.004  # seconds from the end of a commit to the next one's begin
 _QUIET = 1.0  # seconds without a record after which the log is checkpointed
-# A prompt, a usage: nobody waits for them, and the interception's end, which somebody waits for, comes right behind. A
-# commit of their own would only be in its way.
+# A prompt, a usage: nobody waits for them, and the end of this interception, or the start or end of another one, for
+# which somebody waits, comes soon. A commit of their own would only be in its way.
 LINGER = 0.05  # seconds at most that a row without a waiter lies while interceptions are open
 _RETRY = 0.25  # seconds between attempts while the database cannot take anything for the moment
 
