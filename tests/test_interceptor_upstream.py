@@ -285,6 +285,23 @@ async def test_an_error_of_the_provider_passes_byte_for_byte(exchange: Exchange,
     assert len(scene.recorder.kept.prompts) == 1
 
 
+@every_dialect
+@both_modes
+@pytest.mark.parametrize("came", [b"", b'{"type":"error","error":{"type":"overl'], ids=["nothing", "a piece"])
+async def test_an_error_that_breaks_off_keeps_its_status_and_when_to_ask_again(
+    exchange: Exchange, stream: bool, came: bytes
+) -> None:
+    scene = stage(exchange)
+    broken = UpstreamReset("the provider's answer broke off")
+    scene.answers(*filter(None, [came]), broken, status=529, headers=[(b"retry-after", b"7")])
+    await scene.run(stream=stream)
+
+    assert (scene.client.status, scene.client.body, scene.client.ended) == (529, came, True)
+    assert scene.client.header("retry-after") == b"7"
+    end = scene.recorder.end
+    assert (end.state, end.http_status, end.error_type) == ("upstream_error", 529, "http_529")
+
+
 async def test_an_error_that_cannot_be_read_is_named_by_its_status() -> None:
     scene = stage(MESSAGES)
     scene.answers(b"<html>Bad gateway</html>", status=502)

@@ -151,6 +151,14 @@ async def test_an_answer_that_breaks_off_is_cut_and_not_ended() -> None:
         assert not listing.client.ended
 
 
+async def test_an_error_that_breaks_off_keeps_its_status() -> None:
+    async with opened() as house:
+        house.upstream.answers.append(Scripted((b'{"error":', UpstreamReset("none")), 429, (JSON,)))
+        client = await get(house, "/openai/v1/models")
+
+        assert (client.status, client.body, client.ended) == (429, b'{"error":', True)
+
+
 async def test_copilot_wants_the_users_own_token() -> None:
     async with opened() as house:
         client = await get(house, "/copilot/models")

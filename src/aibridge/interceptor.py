@@ -256,9 +256,12 @@ class Interception:
     async def _relay_error(self, response: UpstreamResponse) -> None:
         """The provider refused: its status, headers and body are the client's answer."""
         read = bytearray()
-        while len(read) < MAX_ERROR_BODY and (chunk := await response.read()):
-            self._log.saw_first_byte()
-            read += chunk
+        with contextlib.suppress(
+            UpstreamFailure
+        ):  # its status, and when to ask again, say more than a 502 of ours would
+            while len(read) < MAX_ERROR_BODY and (chunk := await response.read()):
+                self._log.saw_first_byte()
+                read += chunk
         body = self._ports.scrubber.scrub(bytes(read[:MAX_ERROR_BODY]), *self._asking.credential.secrets)
         error_type, message = self._asked.dialect.read_error(body)
         error_type = error_type or f"http_{response.status}"

@@ -6,6 +6,7 @@ The provider's answer is relayed as it comes. Routes with a rule of ours call it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ async def _answer(
     if central and status in (401, 403):
         raise Refused(Problem(502, f"the provider refused the gateway's own credential (HTTP {status})"))
     if status >= 400 and asked.method != "HEAD":  # whose answer tells the length of a body that does not come
-        body = scrubber.scrub(await _read(response, MAX_ERROR_BODY), *credential.secrets)
+        body = scrubber.scrub(await _read(response, MAX_ERROR_BODY, whole=False), *credential.secrets)
         await writer.answer(status, _headers(response, length_kept=False), body)
     elif central and creates(asked.route, asked.method):
         # The client may see a new id only once it has an owner.
@@ -113,8 +114,10 @@ def _headers(response: UpstreamResponse, *, length_kept: bool) -> list[Header]:
     return client_headers(response.headers, length_kept=length_kept, passthrough=True)
 
 
-async def _read(response: UpstreamResponse, limit: int) -> bytes:
+async def _read(response: UpstreamResponse, limit: int, *, whole: bool = True) -> bytes:
+    """The body, as far as the limit goes; where it need not be `whole`, what came of one that breaks off."""
     body = bytearray()
-    while len(body) < limit and (chunk := await response.read()):
-        body += chunk
+    with nullcontext() if whole else suppress(UpstreamFailure):
+        while len(body) < limit and (chunk := await response.read()):
+            body += chunk
     return bytes(body[:limit])
