@@ -103,6 +103,7 @@ class CtrlC:
         if name == "typer":
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with it ignored
 sys.meta_path.insert(0, CtrlC())
 from aibridge.server.cli import main
 main()
