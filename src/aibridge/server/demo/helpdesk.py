@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aibridge.server.demo.simulator import serve_simulator
@@ -88,11 +89,11 @@ def found(tool: str, arguments: dict[str, Any]) -> str | None:
 
 def _made() -> Starlette:
     # The toolbox of the gateway loads this in a thread of its own: two threads that begin with the same module wait for
-    # each other in order, where imports from two ends could meet halfway.
+    # each other in order, where imports from two ends meet halfway, and one of them fails as a deadlock. A call, since
+    # import statements are sorted, and this must come before those of the SDK.
+    import_module("aibridge.mcp.sessions")
     import mcp_types  # noqa: PLC0415  slow to import
     from mcp.server.lowlevel import Server  # noqa: PLC0415  as above
-
-    import aibridge.mcp.sessions  # noqa: F401, PLC0415  see above
 
     async def list_tools(_context: Any, _page: mcp_types.PaginatedRequestParams | None) -> mcp_types.ListToolsResult:
         return mcp_types.ListToolsResult(
