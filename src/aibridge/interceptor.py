@@ -256,9 +256,8 @@ class Interception:
     async def _relay_error(self, response: UpstreamResponse) -> None:
         """The provider refused: its status, headers and body are the client's answer."""
         read = bytearray()
-        with contextlib.suppress(
-            UpstreamFailure
-        ):  # its status, and when to ask again, say more than a 502 of ours would
+        # Where it breaks off, its status and when to ask again say more than a 502 of ours would.
+        with contextlib.suppress(UpstreamFailure):
             while len(read) < MAX_ERROR_BODY and (chunk := await response.read()):
                 self._log.saw_first_byte()
                 read += chunk

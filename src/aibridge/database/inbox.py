@@ -3,8 +3,8 @@
 The bound holds for whoever asks (`offer`); what must not be lost goes in all the same (`put`), and has its room
 reserved beforehand.
 
-Whoever waits for an entry wakes the reader. An entry that nobody waits for does not while room is reserved: somebody is
-then about to put another one in, and both share a commit. The reader looks by itself meanwhile (see `Writer`).
+Whoever waits for an entry wakes the reader. An entry that nobody waits for does not while room is reserved: somebody will
+then wait for another one, and both share a commit. The reader looks by itself meanwhile, after a moment (see `Writer`).
 """
 
 from __future__ import annotations

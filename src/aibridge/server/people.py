@@ -74,8 +74,8 @@ class People:
         self._changes = file.change_mark("people")
         self._remembered: dict[str, tuple[bytes, float, KnownKey]] = {}
         # What good keys say of themselves, which never changes: their id and hash. By a fingerprint that only this
-        # process can make, for the keys themselves are kept nowhere. It takes a tenth of what reading and hashing one
-        # does: 5 us where many requests come, 30 for one that comes after a pause.
+        # process can make, for the keys themselves are kept nowhere. It saves 5 of 9 us where many requests come, and
+        # 28 of 55 for one that comes after a pause.
         self._read: dict[bytes, tuple[str, bytes]] = {}
         self._fingerprint_key = random(_FINGERPRINT_KEY)
 

@@ -138,9 +138,8 @@ async def _first_exchanges(stage: Stage, address: str, begin: asyncio.Event) -> 
             _, complaint = await process.communicate(assignment)
     except TimeoutError:
         return f"they took longer than {_PATIENCE:.0f} seconds"
-    except (
-        RuntimeError
-    ):  # so uvloop says that a pipe is closed; Ctrl-C reaches a process that has no session of its own yet
+    except RuntimeError:
+        # So uvloop says that a pipe is closed: Ctrl-C reaches a process that has no session of its own yet.
         return "their process has ended too early"
     finally:
         if process.returncode is None:

@@ -202,8 +202,7 @@ async def serve(server: HttpServer, *, until: Awaitable[None] | None = None, sup
                 watching.cancel()
         return ending
     finally:
-        if (
-            not supervised
-        ):  # else they are taken while records are flushed, too: the supervisor kills who takes too long
+        # A worker takes them while records are flushed, too: the supervisor kills who takes too long.
+        if not supervised:
             loop.remove_signal_handler(signal.SIGTERM)
             loop.remove_signal_handler(signal.SIGINT)
