@@ -149,7 +149,7 @@ class ReplyWriter:
             self.on_leave()
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
-        await self._hand_on({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await self._hand_on({"type": "http.response.start", "status": status, "headers": headers})
         self.status = status  # not before: a send that was interrupted while it waited has sent nothing
 
     @property
@@ -183,9 +183,8 @@ class ReplyWriter:
             self.abandon()
 
     async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        """A whole answer of known length."""
-        length = (b"content-length", str(len(body)).encode())
-        await self.start(status, [*[h for h in headers if h[0].lower() != b"content-length"], length])
+        """A whole answer of known length, which `headers` do not tell."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.end(body)
 
 

@@ -67,11 +67,20 @@ def leaving(name: bytes) -> Leaving:
     return "account" if name in ACCOUNT else "leaves"
 
 
+NOMINATES = b""
+
+
 @lru_cache(_REMEMBERED)
-def returning(name: bytes) -> bytes | None:
-    """The name of a provider's header as the client gets it, in lower case; None for one that it does not get."""
+def returning(name: bytes, length_kept: bool) -> bytes | None:
+    """The name of a provider's header as the client gets it, in lower case; None for one that it does not get, which
+    the length is unless it is `length_kept`; NOMINATES for `Connection`, which it does not get either.
+    """
     read_as = folded(name)
-    return None if read_as in NEVER_RETURNED or read_as.startswith(NEVER_RETURNED_STARTS) else name.lower()
+    if read_as == b"connection":
+        return NOMINATES
+    if read_as in NEVER_RETURNED or read_as.startswith(NEVER_RETURNED_STARTS):
+        return None
+    return name.lower() if length_kept or read_as != b"content-length" else None
 
 
 def folded(name: bytes) -> bytes:

@@ -13,6 +13,9 @@ from aibridge.actor import Actor
 from aibridge.errors import Header
 from aibridge.providers.credential import Credential
 from aibridge.providers.header_names import (
+    NEVER_RETURNED,
+    NEVER_SENT,
+    NOMINATES,
     folded,
     leaving,
     returning,
@@ -48,9 +51,10 @@ def upstream_headers(
     the body came in a coding and goes out without it. `own_identity_headers` are those in which a trusted proxy
     names the user.
     """
+    ways = [leaving(name) for name, _ in headers]
     go = ("leaves",) if credential.kind == "centralized" else ("leaves", "account")
-    kept = [header for header in headers if leaving(header[0]) in go]
-    unwanted = _nominated(headers)
+    kept = [header for header, way in zip(headers, ways, strict=True) if way in go]
+    unwanted = _nominated(headers) - NEVER_SENT if "nominates" in ways else set()
     unwanted.update(folded(name) for name in own_identity_headers)
     unwanted.update(folded(name.encode("ascii")) for name in provider.send_actor_headers.values())
     if body_was_encoded:
@@ -72,10 +76,9 @@ def client_headers(headers: Sequence[Header], *, length_kept: bool, passthrough:
 
     `length_kept` says that the body goes on unchanged, so that its length may be told.
     """
-    kept = [(name, value) for sent, value in headers if (name := returning(sent)) is not None]
-    unwanted = _nominated(headers)
-    if not length_kept:
-        unwanted.add(b"content-length")
+    names = [returning(name, length_kept) for name, _ in headers]
+    kept = [(name, value) for name, (_, value) in zip(names, headers, strict=True) if name]
+    unwanted = _nominated(headers) - NEVER_RETURNED if NOMINATES in names else set()
     if passthrough:
         unwanted.add(SANDBOX[0])
     if unwanted:
@@ -97,11 +100,10 @@ def is_event_stream(headers: Sequence[Header], *, asked: bool) -> bool:
     `asked`: the request wanted one. Then it is one too where the type says nothing: SDKs do not look at it.
     """
     kind = b""
-    for name, value in headers:
-        if name.lower() == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
-            if kind == b"text/event-stream":
-                return True
+    for value in [value for name, value in headers if name.lower() == b"content-type"]:
+        kind = value.partition(b";")[0].strip().lower()
+        if kind == b"text/event-stream":
+            return True
     return asked and kind in _SAYS_NOTHING
 
 
