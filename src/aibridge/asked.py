@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -10,27 +11,38 @@ from aibridge import client_apps
 from aibridge.actor import Actor
 from aibridge.attribution import identifier
 from aibridge.dialects.base import Dialect, Request
-from aibridge.errors import Problem, Refused
+from aibridge.errors import Header, Problem, Refused
 from aibridge.model_names import ModelRules
 from aibridge.ports import Identity
 from aibridge.providers.base import Provider
-from aibridge.providers.credential import Credential
+from aibridge.providers.credential import CREDENTIAL_HEADERS, Credential
 from aibridge.records import InterceptionRecord
 from aibridge.routes import Route
 
+_TELLING = client_apps.READ | CREDENTIAL_HEADERS | {b"content-encoding"}
+
 
 class Asked(msgspec.Struct, frozen=True):
-    """What an interception is made of."""
+    """What an interception is made of. `telling`: see the function of that name."""
 
     route: Route
     dialect: Dialect
     identity: Identity
+    telling: Sequence[Header]
     body: bytes
     body_was_encoded: bool = False
 
     def __repr__(self) -> str:
         """Without what is long or secret."""
         return f"Asked(route={self.route!r}, dialect={self.dialect!r}, identity={self.identity!r}, body_was_encoded={self.body_was_encoded!r})"
+
+
+def telling(headers: Sequence[Header]) -> list[Header]:
+    """Those of a client's headers that say something to us, in their order.
+
+    An agent sends twenty or more, which is too many to look through for each thing that one of them may say.
+    """
+    return [header for header in headers if header[0].lower() in _TELLING]
 
 
 def check_rules(request: Request, model: str, actor: Actor, rules: ModelRules | None) -> None:
@@ -77,7 +89,7 @@ def record_of(
     metadata = actor.described()
     if model != request.model:
         metadata = {**metadata, "requested_model": request.model}
-    caller = client_apps.caller_of(asked.identity.headers, request.session_hint, asked.dialect.name)
+    caller = client_apps.caller_of(asked.telling, request.session_hint, asked.dialect.name)
     return InterceptionRecord(
         id=interception_id,
         initiator_id=actor.id,

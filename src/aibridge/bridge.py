@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from aibridge import failures
-from aibridge.asked import Asked
+from aibridge.asked import Asked, telling
 from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.clock import SystemClock, new_id
 from aibridge.configuration import MAX_BODY, Configuration, LiveSettings
@@ -296,9 +296,9 @@ class RequestBridge:
         except Interrupted as interrupted:
             raise Refused(failures.interrupted("gateway_aborted", interrupted.problem).problem) from None
         dialect = route.rule.dialect
-        coding = None
+        coding, said = None, telling(identity.headers)
         if dialect is not None or route.rule.adaptation is not None:  # somebody reads it
-            coding = coding_of(identity.headers)
+            coding = coding_of(said)
             if coding is not None:
                 body = decoded(coding, body, configuration.max_body)
         method, interruption = scope["method"], run.interruption
@@ -309,7 +309,7 @@ class RequestBridge:
                 work = _pass(configuration.ports, passing, writer, interruption)
                 await watched(scope, receive, writer, interruption, work)
             else:
-                asked = Asked(route, dialect, identity, body, body_was_encoded=coding is not None)
+                asked = Asked(route, dialect, identity, said, body, body_was_encoded=coding is not None)
                 work = Interception(configuration.ports, asked, writer, interruption).run()
                 await watched(scope, receive, writer, interruption, work, reads_on=configuration.reads_on)
 

@@ -92,6 +92,8 @@ _STARTS = re.compile("|".join(f"({'|'.join(map(re.escape, app.starts))})" for ap
 _AGENT, _PARENT_AGENT = b"x-claude-code-agent-id", b"x-claude-code-parent-agent-id"
 _AGENT_HEADERS = frozenset({_AGENT, _PARENT_AGENT})
 _SESSION_HEADERS = {app.name: app.session_headers for app in CLIENT_APPS}
+READ = frozenset({b"user-agent", *_TELLING, *_AGENT_HEADERS}.union(*_SESSION_HEADERS.values()))
+"""The names, in lower case, of all headers that are looked at here."""
 
 
 class _ClaudeCodeUser(msgspec.Struct):

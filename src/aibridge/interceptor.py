@@ -139,7 +139,7 @@ class Interception:
     def _authorised(self) -> tuple[Credential, Problem | None]:
         """The credential for the provider. A forbidden one is a rejection on record; a missing one is not."""
         try:
-            return choose_credential(self._provider, self._asked.identity.headers), None
+            return choose_credential(self._provider, self._asked.telling), None
         except Refused as refused:
             if refused.problem.status != 403:
                 raise

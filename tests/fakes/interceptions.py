@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from aibridge import providers
 from aibridge.actor import Actor
-from aibridge.asked import Asked
+from aibridge.asked import Asked, telling
 from aibridge.asking.states import ProviderStates, Surroundings
 from aibridge.credentials import Scrubber
 from aibridge.dialects.turns import Hidden
@@ -139,7 +139,12 @@ class Stage:
         )
         asked = body if body is not None else self.exchange.asked(stream=stream)
         identity = Identity(actor, list(headers), query)
-        return Interception(ports, Asked(route, route.rule.dialect, identity, asked), self.writer, self.interruption)
+        return Interception(
+            ports,
+            Asked(route, route.rule.dialect, identity, telling(identity.headers), asked),
+            self.writer,
+            self.interruption,
+        )
 
     async def run(self, **asked: Any) -> None:
         async with asyncio.timeout(BOUND):

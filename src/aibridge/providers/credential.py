@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from aibridge.providers.base import Provider
 
 _AUTHORIZATION, _API_KEY = b"authorization", b"x-api-key"
-_NAMES = frozenset({_AUTHORIZATION, _API_KEY, b"api-key"})
+CREDENTIAL_HEADERS = frozenset({_AUTHORIZATION, _API_KEY, b"api-key"})
+"""The names, in lower case, of all headers that a credential of the user's own may be in."""
 # With `x-should-retry: false` Claude Code shows the message at once; a plain 401 it retries for over a minute.
 _UNAUTHORIZED = ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false"))
 
@@ -77,7 +78,7 @@ def central_credential(provider: Provider, key: Secret) -> Credential:
 
 
 def _own(provider: Provider, headers: Sequence[Header]) -> Credential | None:
-    if _NAMES.isdisjoint([name.lower() for name, _ in headers]):
+    if CREDENTIAL_HEADERS.isdisjoint([name.lower() for name, _ in headers]):
         return None  # the usual case: the only credential was ours
     authorization, name = _single(headers, _AUTHORIZATION), provider.key_header
     _single(headers, _API_KEY)

@@ -177,10 +177,8 @@ _TOKEN = b"token"
 def _given(headers: Sequence[Header]) -> dict[bytes, str]:
     """The credentials of a request by header; both token headers under one name. Raises: Refused."""
     given: dict[bytes, str] = {}
-    for header, value in headers:
+    for header, value in [header for header in headers if header[0].lower() in _ALL]:
         name = header.lower()
-        if name not in _ALL:
-            continue
         if name in TOKEN_HEADERS:
             name = _TOKEN
         if name in given:

@@ -20,11 +20,12 @@ _CANDIDATE = re.compile(rb"aib_[0-9a-f]{32}_[0-9A-Za-z]{49}")
 
 def without_keys(headers: Sequence[Header], dropped: frozenset[bytes]) -> list[Header]:
     """The headers but those named in `dropped` (lower case), with every key of ours cut out of the others."""
+    others = [header for header in headers if header[0].lower() not in dropped]
+    if _MARK not in b"\n".join([value for _, value in others]):
+        return others  # nearly always
     kept: list[Header] = []
-    for header in headers:
+    for header in others:
         name, value = header
-        if name.lower() in dropped:
-            continue
         if _MARK not in value:
             kept.append(header)
         elif (rest := cut(value).strip()).lower() not in NOTHING:
