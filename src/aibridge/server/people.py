@@ -26,6 +26,7 @@ from aibridge.server.persons import (
     Denial,
     Key,
     KnownKey,
+    NeverPossible,
     NewKey,
     NotPossible,
     Role,
@@ -188,7 +189,7 @@ class People:
         owner = self._existing(user)
         now = self._clock.now()
         if life is not None and not timedelta() < life <= timedelta(days=36500):
-            raise NotPossible("a key lives for more than no time and at most 100 years")
+            raise NeverPossible("a key lives for more than no time and at most 100 years")
         key = Key(
             id=self._ids(),
             user_id=owner.id,
@@ -201,7 +202,7 @@ class People:
             last_used_at=None,
         )
         if not key.scopes:
-            raise NotPossible("a key without a scope opens nothing")
+            raise NeverPossible("a key without a scope opens nothing")
         secret = key_format.make(key.id, self._random(key_format.SECRET_BYTES))
         self._change(rows.INSERT_KEY, rows.row_of_key(key, self._digest(secret)))
         return NewKey(key, secret)

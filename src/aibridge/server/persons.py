@@ -24,6 +24,10 @@ class NotPossible(Exception):
     """What was asked for cannot be done. The message is one line for the person who asked."""
 
 
+class NeverPossible(NotPossible):
+    """A value that cannot be, whoever and whatever there is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """Somebody who may hold keys. `id` is what records are filed under; it never changes."""
@@ -81,15 +85,15 @@ def checked_name(name: str, what: str) -> str:
     """A name as people write it, without what cannot be seen.
 
     Raises:
-        NotPossible: it is empty, too long, holds spaces at its ends or control characters, or is no text.
+        NeverPossible: it is empty, too long, holds spaces at its ends or control characters, or is no text.
     """
     name = unicodedata.normalize("NFC", name)
     if not name or name != name.strip() or len(name) > _LONGEST:
-        raise NotPossible(f"{what} must have 1 to {_LONGEST} characters and no space at its ends")
+        raise NeverPossible(f"{what} must have 1 to {_LONGEST} characters and no space at its ends")
     if any("\ud800" <= character <= "\udfff" for character in name):  # Python's stand-ins for bytes that it cannot read
-        raise NotPossible(f"{what} cannot be read in this locale: set one with UTF-8, such as LC_ALL=C.UTF-8")
+        raise NeverPossible(f"{what} cannot be read in this locale: set one with UTF-8, such as LC_ALL=C.UTF-8")
     if any(unicodedata.category(character).startswith("C") for character in name):
-        raise NotPossible(f"{what} must not hold control characters")
+        raise NeverPossible(f"{what} must not hold control characters")
     return name
 
 
@@ -97,9 +101,9 @@ def one_of(allowed: tuple[_Word, ...], value: str, what: str) -> _Word:
     """The value among those that may be.
 
     Raises:
-        NotPossible: it is another one.
+        NeverPossible: it is another one.
     """
     for word in allowed:
         if word == value:
             return word
-    raise NotPossible(f"there is no {what} {value}: it is one of {', '.join(allowed)}")
+    raise NeverPossible(f"there is no {what} {value}: it is one of {', '.join(allowed)}")

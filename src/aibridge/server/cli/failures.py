@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
 from aibridge.database.files import DatabaseUnusable
 from aibridge.server.config import Wrong
 from aibridge.server.filters import BadFilter
 from aibridge.server.http.sockets import CannotListen
-from aibridge.server.persons import NotPossible
+from aibridge.server.persons import NeverPossible, NotPossible
 from aibridge.server.private_files import PrivateFileUnusable
 from aibridge.server.workers import WorkersFailed
 
@@ -19,6 +24,15 @@ _EXPECTED = (
     WorkersFailed,
     BadFilter,
 )
+
+
+@contextmanager
+def values_checked() -> Iterator[None]:
+    """Says of a value that cannot be what the command line says of one that it checks itself, with the same status."""
+    try:
+        yield
+    except (NeverPossible, BadFilter) as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def in_words(error: Exception) -> str | None:

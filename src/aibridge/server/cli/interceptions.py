@@ -34,7 +34,7 @@ def list_interceptions(
     """List what has ended, newest first."""
     from aibridge.clock import SystemClock
     from aibridge.server.api import shapes
-    from aibridge.server.cli import opening, printing
+    from aibridge.server.cli import failures, opening, printing
     from aibridge.server.filters import filters_from
 
     given = {
@@ -47,7 +47,9 @@ def list_interceptions(
         "started_after": started_after,
         "started_before": started_before,
     }
-    filters = filters_from({name: value for name, value in given.items() if value is not None}, SystemClock().now())
+    asked = {name: value for name, value in given.items() if value is not None}
+    with failures.values_checked():
+        filters = filters_from(asked, SystemClock().now())
     with opening.reading(config) as reading:
         page = shapes.interceptions(reading.interceptions(filters, limit=limit, after_id=after_id))
     if json:

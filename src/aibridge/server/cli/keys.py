@@ -30,7 +30,7 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown this once only."""
-    from aibridge.server.cli import opening, printing
+    from aibridge.server.cli import failures, opening, printing
     from aibridge.server.config.values import seconds
 
     try:
@@ -39,7 +39,7 @@ def create(
         life = None if expires == _FOR_EVER else timedelta(seconds=seconds(expires))
     except (ValueError, OverflowError):
         raise typer.BadParameter("a duration such as 12h or 90d, or `never`", param_hint="--expires") from None
-    with opening.people(config) as people:
+    with failures.values_checked(), opening.people(config) as people:
         owner = people.ensure_user(ADMIN, role="admin").id if user == ADMIN else user
         made = people.create_key(owner, name=name, scopes=scope or ("use", "read:own"), life=life)  # type: ignore[arg-type]  # `create_key` refuses what is no scope
     if json:

@@ -29,6 +29,7 @@ def list_providers(
 ) -> None:
     """List the configured providers; keys and circuits as the running server knows them, if there is one."""
     import asyncio
+    from urllib.parse import urlsplit
 
     from aibridge.asking import ProviderStates
     from aibridge.server.api import shapes
@@ -38,6 +39,12 @@ def list_providers(
     from aibridge.server.config import load
     from aibridge.server.configured_providers import configured_providers
 
+    try:
+        is_address = url is None or (urlsplit(url).scheme in ("http", "https") and urlsplit(url).port != 0)
+    except ValueError:  # half an IPv6 address, or no port in the place of one
+        is_address = False
+    if not is_address:
+        raise typer.BadParameter("http://HOST:PORT or https://HOST", param_hint="--url")
     configuration = load(config)
     found = asyncio.run(asked_server(configuration, "/providers", shapes.Providers, url=url, key_file=key_file))
     if isinstance(found, str):

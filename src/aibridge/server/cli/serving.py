@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from aibridge.server.cli.options import Config
 
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one (8787).")]
+
 
 def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one (8787).")] = None,
-    workers: Annotated[int | None, typer.Option(help="How many processes serve (1).")] = None,
-    fd: Annotated[int | None, typer.Option(help="Serve on this inherited listening socket instead.")] = None,
-    log: Annotated[str | None, typer.Option(help="auto, json or text: the form of log lines (auto).")] = None,
+    port: Port = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="How many processes serve (1).")] = None,
+    fd: Annotated[int | None, typer.Option(min=0, help="Serve on this inherited listening socket instead.")] = None,
+    log: Annotated[Literal["auto", "json", "text"] | None, typer.Option(help="The form of log lines (auto).")] = None,
 ) -> int:
     """Run the gateway until it is told to stop (SIGTERM, Ctrl-C). What runs then is finished first."""
     from aibridge.server.config import At
@@ -28,7 +30,7 @@ def serve(
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the table of what was recorded.")] = False,
-    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one (8787).")] = None,
+    port: Port = None,
 ) -> int:
     """Try the gateway without a key and without a network, in front of a simulated provider."""
     from aibridge.server.demo.cli import run

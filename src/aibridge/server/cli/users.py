@@ -23,9 +23,9 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make a user."""
-    from aibridge.server.cli import opening, printing
+    from aibridge.server.cli import failures, opening, printing
 
-    with opening.people(config) as people:
+    with failures.values_checked(), opening.people(config) as people:
         user = people.create_user(name, email=email, groups=group or (), role=role)
     if json:
         printing.as_json(user)
