@@ -22,6 +22,7 @@ from aibridge.database.locks import FileLock
 
 # A writer that does not take our lock (a shell somebody left open) is waited for as long as a reader may take.
 _BUSY_TIMEOUT_MS = 2000
+_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat2.html section 1.3.1
 _LITTLE = 64 * 1024  # bytes; the index of the log takes 32 KiB
 
 
@@ -40,7 +41,7 @@ class DatabaseFile:
         """The file at `path`, with the folders that it needs; the file itself is empty when it is new.
 
         Raises:
-            DatabaseUnusable: it lies on a network file system, or cannot be made or written.
+            DatabaseUnusable: it lies on a network file system, is another file, or cannot be made or written.
         """
         file = cls(Path(path).resolve())
         kind = network_file_system_of(file.path)
@@ -50,9 +51,12 @@ class DatabaseFile:
             )
         try:
             file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file._locks.mkdir(mode=0o700, exist_ok=True)
             # Made here and not by SQLite: prompts are private. The log and its index take the file's mode.
-            os.close(os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with open(os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as opened:
+                beginning = opened.read(len(_MAGIC))
+            if beginning not in (b"", _MAGIC):  # found before anything of ours is put beside it
+                raise DatabaseUnusable(f"{file.path} is not a database of SQLite")
+            file._locks.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise DatabaseUnusable(f"{file.path} cannot be written: {error.strerror}") from error
         return file

@@ -320,3 +320,11 @@ keys = Table(
     Column("last_used_at", UtcTime),
 )
 Index("aibridge_keys_user", keys.c.user_id)
+
+# By what a secret is known again that things here were made with; it does not tell the secret.
+fingerprints = Table(
+    "aibridge_fingerprints",
+    metadata,
+    Column("secret", Text, primary_key=True),  # its name
+    Column("fingerprint", LargeBinary, nullable=False),
+)

@@ -11,7 +11,7 @@ from contextlib import closing
 from aibridge.database.files import DatabaseFile, DatabaseUnusable
 
 # Every step that was ever released, oldest first, as the files in migrations/versions name themselves.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 def bring_up_to_date(file: DatabaseFile) -> None:

@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -51,6 +52,7 @@ class People:
 
     Args:
         hash_key: keys are stored as hashes under it, so that whoever reads the file can neither use nor guess one.
+            None: no key is made or identified here.
         note_use: told the id of each key that was used.
         random: gives as many random bytes as it is asked for.
     """
@@ -59,14 +61,14 @@ class People:
         self,
         file: DatabaseFile,
         *,
-        hash_key: bytes,
+        hash_key: bytes | None,
         clock: Clock,
         ids: Ids,
         note_use: Callable[[str], None] | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._file = file
-        self._hash = hmac.new(hash_key, digestmod=hashlib.sha256)
+        self._hash = None if hash_key is None else hmac.new(hash_key, digestmod=hashlib.sha256)
         self._clock = clock
         self._ids = ids
         self._note_use = note_use
@@ -228,6 +230,13 @@ class People:
             raise NotPossible(f"there is no key {key_id}")
         return rows.key_of(found[0])
 
+    def revoke_all_keys(self) -> int:
+        """How many there were; none opens anything from now on, and the server may start with another secret."""
+        with self._changing() as connection:
+            revoked = connection.execute(rows.REVOKE_ALL, (as_text(self._clock.now()),)).rowcount
+            connection.execute(rows.FORGET_FINGERPRINTS)
+        return revoked
+
     def _existing(self, name_or_id: str) -> User:
         user = self.user(name_or_id)
         if user is None:
@@ -249,9 +258,14 @@ class People:
             self._file.close_reading(reading)
 
     def _change(self, statement: str, values: Sequence[Any]) -> None:
+        with self._changing() as connection:
+            connection.execute(statement, values)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
         try:
             with self._file.writing() as connection:
-                connection.execute(statement, values)
+                yield connection
                 self._changes.move()
             self._changes.move()
         except sqlite3.IntegrityError:
@@ -262,6 +276,7 @@ class People:
     def _digest(self, secret: str) -> bytes:
         # A copy that has the key already takes a third less than `hmac.digest`, which also hands the interpreter to
         # the writer thread in the midst of a request.
+        assert self._hash is not None, "opened without the key of the hashes"
         keyed = self._hash.copy()
         keyed.update(secret.encode())
         return keyed.digest()

@@ -39,6 +39,8 @@ INSERT_ARRIVAL = (
 SET_CLAIMED = "UPDATE aibridge_users SET username = ?, email = ?, groups = ?, role = ?, claimed_at = ? WHERE id = ?"
 SET_STATUS = "UPDATE aibridge_users SET status = ? WHERE id = ?"
 REVOKE = "UPDATE aibridge_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+REVOKE_ALL = "UPDATE aibridge_keys SET revoked_at = ? WHERE revoked_at IS NULL"
+FORGET_FINGERPRINTS = "DELETE FROM aibridge_fingerprints"
 
 
 def user_of(row: tuple[Any, ...]) -> User:

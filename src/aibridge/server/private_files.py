@@ -29,7 +29,7 @@ def read(path: Path) -> str | None:
     """
     try:
         text = path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise PrivateFileUnusable(f"{path}: cannot be read ({_why(error)})") from None

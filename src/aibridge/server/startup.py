@@ -1,4 +1,7 @@
-"""The start of a server: read everything, check everything, then open sockets and serve, in one process or several."""
+"""The start of a server: read everything, check everything, open sockets, and serve, in one process or several.
+
+Nothing is written to a disk before the configuration and the database are found good.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,21 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import uvloop
 
 from aibridge.clock import SystemClock, new_id
 from aibridge.credentials import Secret
-from aibridge.database.files import DatabaseFile
-from aibridge.database.upgrade import bring_up_to_date
+from aibridge.model_names import ModelRules
+from aibridge.providers import Provider
 from aibridge.server import banner, worker
+from aibridge.server.auth.oidc.rules import OidcRules
 from aibridge.server.config import At, Configuration, Wrong, load
 from aibridge.server.configured_models import configured_models
 from aibridge.server.configured_oidc import configured_oidc
@@ -33,6 +39,10 @@ from aibridge.server.process import Plan, serve_process
 from aibridge.server.reloading import Reloading, ReloadStatus, Rereading, Standing
 from aibridge.server.server_secret import configured_secret, server_secret
 from aibridge.server.workers import Inherited, Supervisor
+from aibridge.tool_settings import ToolSettings
+
+if TYPE_CHECKING:
+    from aibridge.mcp import McpServer
 
 _log = logging.getLogger(__name__)
 
@@ -40,15 +50,15 @@ _log = logging.getLogger(__name__)
 def start(file: Path | None, flags: Mapping[At, object], *, descriptor: int | None = None) -> int:
     """Serves until told to stop; the exit status. Raises: what `cli.failures` has words for."""
     configuration = load(file, os.environ, flags)
-    plan = planned(configuration)
+    checked = _checked(configuration)
     raise_descriptor_limit()
-    bring_up_to_date(DatabaseFile.at(configuration.database))
-    keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
     server = configuration.settings.server
     sockets = bind(server.host, server.port) if descriptor is None else [_given(descriptor)]
     metrics = configuration.settings.metrics
     scraped = [] if metrics.port is None else bind(metrics.host, metrics.port)
-    _check_loops(plan, [*sockets, *scraped])
+    _check_loops(checked, [*sockets, *scraped])
+    plan = _planned(checked)
+    keys = first_keys(plan, SystemClock(), new_id, to_paste=sys.stdout.isatty())
     for warning in (*configuration.warnings, *_exposed(server.host, metrics.host if scraped else None)):
         _log.warning(warning)
     _tell_of_proxies(plan)
@@ -115,9 +125,16 @@ async def _following(supervisor: Supervisor, plan: Plan, rereading: Rereading, s
 
 
 def planned(configuration: Configuration) -> Plan:
-    """What the configuration names, read and checked; from here on log lines are written. Raises: Wrong."""
-    plan = _plan(configuration, server_secret(configuration))
-    server = configuration.settings.server
+    """What the configuration names, read and checked, and its database too; from here on log lines are written.
+
+    Raises: Wrong, DatabaseUnusable.
+    """
+    return _planned(_checked(configuration))
+
+
+def _planned(checked: _Checked) -> Plan:
+    plan = checked.plan(server_secret(checked.configuration))
+    server = checked.configuration.settings.server
     log_to_stderr(server.log, plan.secrets, server.log_level)
     return plan
 
@@ -127,16 +144,32 @@ def replanned(configuration: Configuration, secret: Secret, *, bound: Sequence[s
     named = configured_secret(configuration)
     if named is not None and named != secret:
         raise Wrong(f"{configuration.place(('server', 'secret'))}: was changed, which only a restart can follow")
-    plan = _plan(configuration, secret)
-    _check_loops(plan, bound)
-    return plan
+    checked = _checked(configuration)
+    _check_loops(checked, bound)
+    return checked.plan(secret)
 
 
-def _plan(configuration: Configuration, secret: Secret) -> Plan:
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A plan that lacks the server's secret, which may have to be made."""
+
+    configuration: Configuration
+    providers: tuple[Provider, ...]
+    mcp_servers: tuple[McpServer, ...]
+    tools: ToolSettings
+    models: ModelRules | None
+    oidc: OidcRules | None
+
+    def plan(self, secret: Secret) -> Plan:
+        return Plan(self.configuration, self.providers, secret, self.mcp_servers, self.tools, self.models, self.oidc)
+
+
+def _checked(configuration: Configuration) -> _Checked:
+    """Raises: Wrong."""
     providers = tuple(configured_providers(configuration))
     servers, tools = configured_servers(configuration), configured_rules(configuration)
     oidc = configured_oidc(configuration)
-    return Plan(configuration, providers, secret, servers, tools, configured_models(configuration), oidc)
+    return _Checked(configuration, providers, servers, tools, configured_models(configuration), oidc)
 
 
 def _tell_of_proxies(plan: Plan) -> None:
@@ -161,15 +194,15 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_loops(plan: Plan, sockets: Sequence[socket.socket]) -> None:
+def _check_loops(checked: _Checked, sockets: Sequence[socket.socket]) -> None:
     """A provider must not be this server: an exported ANTHROPIC_BASE_URL may still say so. Raises: Wrong."""
     addresses = {name[:2] for name in (listening.getsockname() for listening in sockets) if isinstance(name, tuple)}
     ports = {port for _, port in addresses}
     hosts = {host for host, _ in addresses} | {"localhost", "127.0.0.1", "::1"}
-    for index, provider in enumerate(plan.providers):
+    for index, provider in enumerate(checked.providers):
         url = urlsplit(provider.base_url)
         if provider.enabled and url.hostname in hosts and url.port in ports:
-            where = plan.configuration.place(("providers", index, "base_url"))
+            where = checked.configuration.place(("providers", index, "base_url"))
             raise Wrong(f"{where}: is the address of this server itself, not a provider's")
 
 

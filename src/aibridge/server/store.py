@@ -126,8 +126,10 @@ async def _finish(writer: Writer) -> None:
 
 
 @contextmanager
-def open_people(path: str | os.PathLike[str], *, hash_key: bytes, clock: Clock, ids: Ids) -> Iterator[People]:
+def open_people(path: str | os.PathLike[str], *, hash_key: bytes | None, clock: Clock, ids: Ids) -> Iterator[People]:
     """Users and keys for a command, beside a running server or before the first one; the database is made if need be.
+
+    `hash_key` is that of `People`.
 
     Raises:
         DatabaseUnusable: the file cannot serve.

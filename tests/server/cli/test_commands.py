@@ -157,6 +157,8 @@ def test_the_configuration_is_shown_and_checked(terminal: Terminal, monkeypatch:
         (["keys", "create", "--expires", "30"], 2, "a duration such as 12h or 90d, or `never`"),
         (["keys", "create", "--expires", "0d"], 2, "a key lives for more than no time"),
         (["keys", "create", "--name", ""], 2, "a key's name must have"),
+        (["keys", "revoke"], 2, "the ID of one key, or --all"),
+        (["keys", "revoke", "nothing", "--all"], 2, "the ID of one key, or --all"),
         (["keys", "revoke", "nothing"], 1, "there is no key nothing"),
         (["users", "create", ""], 2, "a user name must have"),
         (["users", "create", "\udcc5"], 2, "cannot be read in this locale: set one with UTF-8"),
@@ -195,6 +197,19 @@ def test_what_fails_says_so_in_one_line(terminal: Terminal, arguments: list[str]
     assert says in terminal.err
     assert terminal.err.startswith("aibridge: ")
     assert terminal.err.count("\n") == 1
+
+
+def test_all_keys_are_revoked_at_once(terminal: Terminal) -> None:
+    first, second = (terminal.json("keys", "create")["id"] for _ in range(2))
+    terminal.run("keys", "revoke", first)
+    when = terminal.json("keys", "list")[0]["revoked_at"]
+
+    assert terminal.json("keys", "revoke", "--all") == {"revoked": 1}
+    listed = {key["id"]: key["revoked_at"] for key in terminal.json("keys", "list")}
+    assert listed[first] == when
+    assert listed[second] is not None
+    assert terminal.run("keys", "revoke", "--all") == 0
+    assert terminal.out == "keys that are revoked now: 0\n"
 
 
 def test_a_user_that_is_there_is_not_made_again(terminal: Terminal) -> None:

@@ -39,7 +39,7 @@ def create(
         life = None if expires == _FOR_EVER else timedelta(seconds=seconds(expires))
     except (ValueError, OverflowError):
         raise typer.BadParameter("a duration such as 12h or 90d, or `never`", param_hint="--expires") from None
-    with failures.values_checked(), opening.people(config) as people:
+    with failures.values_checked(), opening.people(config, makes_keys=True) as people:
         owner = people.ensure_user(ADMIN, role="admin").id if user == ADMIN else user
         made = people.create_key(owner, name=name, scopes=scope or ("use", "read:own"), life=life)  # type: ignore[arg-type]  # `create_key` refuses what is no scope
     if json:
@@ -82,14 +82,25 @@ def list_keys(
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `aibridge keys list` shows it.")],
+    key_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The key's id, as `aibridge keys list` shows it.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All keys; the server may then start with another secret.")
+    ] = False,
     config: Config = None,
     json: AsJson = False,
 ) -> None:
-    """Make a key open nothing, from the next request on."""
+    """Make a key, or all of them, open nothing, from the next request on."""
     from aibridge.server.cli import opening, printing
 
+    if every is (key_id is not None):
+        raise typer.BadParameter("the ID of one key, or --all", param_hint="ID")
     with opening.people(config) as people:
+        if key_id is None:
+            number = people.revoke_all_keys()
+            printing.as_json({"revoked": number}) if json else printing.line(f"keys that are revoked now: {number}")
+            return
         key = people.revoke_key(key_id)
     printing.as_json({"id": key.id, **_told(key)}) if json else printing.line(f"key {key.name} is revoked")
 

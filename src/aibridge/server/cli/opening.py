@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def people(config: Path | None) -> Iterator[People]:
-    """The users and keys of the configured database. Raises: Wrong, DatabaseUnusable."""
+def people(config: Path | None, *, makes_keys: bool = False) -> Iterator[People]:
+    """The users and keys of the configured database; the server's secret is needed only where keys are made.
+
+    Raises: Wrong, DatabaseUnusable.
+    """
     configuration = load(config)
-    hash_key = derived_key(server_secret(configuration), "token hashes")
+    hash_key = derived_key(server_secret(configuration), "token hashes") if makes_keys else None
     with open_people(configuration.database, hash_key=hash_key, clock=SystemClock(), ids=new_id) as found:
         yield found
 
