@@ -73,4 +73,14 @@ def configured(server: McpServer, at: AuthorizationServer) -> OAuthClient | None
 
 
 async def _loaded() -> None:
-    await asyncio.to_thread(import_module, "aibridge.mcp.oauth.endpoints")
+    await asyncio.to_thread(load)
+
+
+def load() -> None:
+    """Imports what asks, and the SDK, beginning as the toolbox does, which may be loading it in a thread of its own.
+
+    Two threads that begin with the same module wait for each other in order; imports of the SDK from two ends meet
+    halfway, and one of them fails as a deadlock: a toolbox without tools until the next start, or a login that fails.
+    """
+    import_module("aibridge.mcp.sessions")
+    import_module("aibridge.mcp.oauth.endpoints")
