@@ -46,9 +46,8 @@ def server_secret(configuration: Configuration, environ: Mapping[str, str] = os.
     file = DatabaseFile.at(configuration.database)
     bring_up_to_date(file)
     try:
-        with (
-            file.writing() as connection
-        ):  # of processes that start at once, one makes the secret and the others take it
+        # In the one lock of all who write: of processes that start at once, one makes the secret, the others take it.
+        with file.writing() as connection:
             known = connection.execute(_KNOWN, (FILE,)).fetchone()
             is_needed = _one(connection, _MADE_WITH_ONE) or (known is not None and _one(connection, _SOMEBODY))
             secret = secret or _read(path)
