@@ -30,13 +30,20 @@ class Peer:
 
     async def request(self) -> bytes:
         """Reads one request; returns its head."""
-        async with asyncio.timeout(BOUND):
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-            body = await self._reader.readexactly(int(lengths[0].split(b":")[1])) if lengths else b""
+        head = await self.head()
+        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        self.bodies.append(await self.read(int(lengths[0].split(b":")[1])) if lengths else b"")
         self.heads.append(head)
-        self.bodies.append(body)
         return head
+
+    async def head(self) -> bytes:
+        """Reads the head of a request and nothing of its body."""
+        async with asyncio.timeout(BOUND):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def read(self, size: int) -> bytes:
+        async with asyncio.timeout(BOUND):
+            return await self._reader.readexactly(size)
 
     async def send(self, *pieces: bytes) -> None:
         """Each piece goes out in a write of its own, and is gone before the next one."""
@@ -62,14 +69,16 @@ class Peer:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
-    async def gone(self) -> None:
-        """Returns when the client has closed the connection."""
+    async def gone(self) -> int:
+        """Returns when the client has closed the connection: how many bytes it still sent."""
+        size = 0
         async with asyncio.timeout(BOUND):
             try:
-                while await self._reader.read(65536):
-                    pass
+                while data := await self._reader.read(65536):
+                    size += len(data)
             except ConnectionError:
                 pass
+        return size
 
 
 Script: TypeAlias = Callable[[Peer], Awaitable[None]]

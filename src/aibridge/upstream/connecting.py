@@ -85,10 +85,14 @@ class _Unready(asyncio.Protocol):
     def make_way(self, protocol: asyncio.Protocol) -> None:
         """Hands over to `protocol`, which is fed once the caller has let the loop go on."""
         assert self._transport is not None
-        self._transport.pause_reading()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        asyncio.get_running_loop().call_soon(self._feed, protocol)
+        if self._early or self._over:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._feed, protocol)
+        else:
+            # At once: what TLS has taken in while nobody reads it forgets when the connection then ends.
+            self._transport.resume_reading()
 
     def _feed(self, protocol: asyncio.Protocol) -> None:
         assert self._transport is not None

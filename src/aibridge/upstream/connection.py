@@ -15,11 +15,12 @@ import httptools
 from aibridge.errors import Header, UpstreamFailure, UpstreamReset, UpstreamStalled, UpstreamUnreachable
 from aibridge.ports import UpstreamTimeouts
 from aibridge.upstream.answer import Answer
+from aibridge.upstream.large_body import LargeBody, left_behind
 
 MAX_HEAD = 64 * 1024
 """The largest head of an answer, in bytes of names and values; rate-limit and policy headers grow."""
 _WITHOUT_BODY = (204, 304)
-_LARGE_BODY = 64 * 1024  # bytes; above this a second write is cheaper than a copy
+_LARGE_BODY = 64 * 1024  # bytes; above this a second write is cheaper than a copy, and may meet an early answer
 
 
 class Connection(asyncio.Protocol):
@@ -36,6 +37,7 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: Answer | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._large: LargeBody | None = None  # that the answer under way is to
         self._body: list[bytes] = []  # what one read brought
         self.on_body = self._body.append  # called by httptools
         self.idle_since = 0.0
@@ -66,8 +68,9 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             self._fail("the provider closed the connection before it answered")
         elif len(body) > _LARGE_BODY:
+            self._large = LargeBody(self._loop, self._transport, body)
             self._transport.write(head)
-            self._transport.write(body)
+            self._large.write()
         else:
             self._transport.write(head + body)
         return answer
@@ -122,16 +125,30 @@ class Connection(asyncio.Protocol):
             self.close()  # also when the answer was whole and something unasked followed it
 
     def eof_received(self) -> bool:
+        if self._large is not None and self._transport is not None and not self._large.out:
+            # To close would be to wait until somebody takes what nobody reads any more, or until that fails.
+            self._transport.abort()
         return False  # close
 
+    def pause_writing(self) -> None:
+        if self._large is not None:
+            self._large.pause()
+
+    def resume_writing(self) -> None:
+        if self._large is not None:
+            self._large.resume()
+
     def connection_lost(self, error: Exception | None) -> None:
+        cut = self._transport if error is not None and self._large is not None else None
+        if cut is not None and (data := left_behind(cut)):
+            self.data_received(data)
         if self._answer is not None:
             started = self._answer.status != 0
             if error is None and started and self._until_closed and not self._complete:
                 self._answer.end()  # a body without a length ends with its connection (RFC 9112 section 6.3)
                 self._release()
             else:
-                self._fail(
+                self._tell(
                     "the provider's answer broke off"
                     if started
                     else "the provider closed the connection before it answered"
@@ -164,6 +181,8 @@ class Connection(asyncio.Protocol):
             return
         if status in _WITHOUT_BODY:
             self._until_closed = False
+        if self._large is not None:
+            self._large.heard(status)
         self._answer.start(status, self._headers)
         self._headers = []  # for trailers, which are no headers (RFC 9110 section 6.5.1) and read by nobody
         if self._bodiless:
@@ -201,7 +220,10 @@ class Connection(asyncio.Protocol):
             self._body.clear()
         self._complete = True
         self._resume()
-        self._release()
+        if self._large is not None and not self._large.out:
+            self.abandon()  # whoever asks next would wait behind what is left of it
+        else:
+            self._release()
         answer.end()
         if reusable and self.usable:
             self.idle_since = self._loop.time()
@@ -211,17 +233,25 @@ class Connection(asyncio.Protocol):
 
     def _release(self) -> None:
         self._answer = None
+        if self._large is not None:
+            self._large.stop()
+            self._large = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _fail(self, message: str) -> None:
-        if self._answer is None:
-            return
+        if self._answer is not None and self._transport is not None:
+            self._tell(message)
+            self._transport.abort()
+
+    def _tell(self, message: str) -> None:
+        """Ends the answer with an error."""
+        assert self._answer is not None
         failure: UpstreamFailure
         failure = UpstreamReset(message) if self._answer.status else UpstreamUnreachable(message)
         self._answer.fail(failure)
-        self.abandon()
+        self._release()
 
     def _resume(self) -> None:
         if self._paused and self._transport is not None and not self._transport.is_closing():
