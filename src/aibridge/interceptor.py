@@ -41,6 +41,7 @@ from aibridge.providers.headers import client_headers, is_event_stream
 from aibridge.records import State
 from aibridge.reply_writer import Interrupted, Interruption, ReplyWriter, to_its_end
 from aibridge.trailers import read_out, relay_trailer
+from aibridge.undeclared_answer import looked_at
 
 MAX_ERROR_BODY = 1024 * 1024
 """How much of a provider's error body is relayed, in bytes: it is held while secrets are looked for."""
@@ -179,21 +180,24 @@ class Interception:
                 return None
             if response.status >= 300:
                 raise UpstreamReset(f"the provider answered with a redirect ({response.status}), which is not followed")
-            reply = self._reply_to(request, response)
-            turn = await self._relay(response, reply)
+            answer: UpstreamResponse = response
+            stream = is_event_stream(response.headers)
+            if stream is None:
+                answer, stream = await looked_at(response, asked=request.streaming)
+            reply = self._reply_to(request, answer, stream=stream)
+            turn = await self._relay(answer, reply)
             if self._loop is None or not self._loop.goes_on(turn):
                 if self._loop is not None:
                     await self._loop.end(reply, turn)
                 # From here on the client has its answer coming: it no longer matters whether it waits for it.
                 self._interruption.disarm()
-                await self._finish(response, reply, turn)
+                await self._finish(answer, reply, turn)
                 return None
-            await read_out(response)
+            await read_out(answer)
         return await self._loop.next_request(request, reply, turn)
 
-    def _reply_to(self, request: Request, response: UpstreamResponse) -> Reply:
+    def _reply_to(self, request: Request, response: UpstreamResponse, *, stream: bool) -> Reply:
         """The one reply to the client, ready for another turn."""
-        stream = is_event_stream(response.headers, asked=request.streaming)
         if self._reply is None:
             self._streaming_reply = stream
             self._reply = request.reply(stream=stream)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 SANDBOX: Header = (b"content-security-policy", b"sandbox")
 
-# FastAPI's `StreamingResponse` has no type unless it is given one, and that is often the second.
+# What answers of all forms come as.
 _SAYS_NOTHING = frozenset({b"", b"text/plain", b"application/octet-stream"})
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,64}")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -94,17 +94,15 @@ def request_ids(request_id: str) -> tuple[Header, Header]:
     return (b"request-id", request_id.encode("ascii")), (b"x-request-id", request_id.encode("ascii"))
 
 
-def is_event_stream(headers: Sequence[Header], *, asked: bool) -> bool:
-    """Whether an answer's body is a stream of server-sent events.
-
-    `asked`: the request wanted one. Then it is one too where the type says nothing: SDKs do not look at it.
-    """
+def is_event_stream(headers: Sequence[Header]) -> bool | None:
+    """Whether an answer's body is a stream of server-sent events. None: its type does not say."""
     kind = b""
-    for value in [value for name, value in headers if name.lower() == b"content-type"]:
-        kind = value.partition(b";")[0].strip().lower()
-        if kind == b"text/event-stream":
-            return True
-    return asked and kind in _SAYS_NOTHING
+    for name, value in headers:
+        if name.lower() == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+            if kind == b"text/event-stream":
+                return True
+    return None if kind in _SAYS_NOTHING else False
 
 
 def _nominated(headers: Sequence[Header]) -> set[bytes]:
