@@ -15,6 +15,7 @@ from aibridge.dialects.reading import (
     decoded,
     elements,
     mapping,
+    reads_as_true,
     referenced_ids,
     request_object,
     string_member,
@@ -250,3 +251,21 @@ def test_references_are_found_in_any_spelling_at_any_depth(path: list[tuple[str,
 
     seen = bool(names) and names[-1] in _NAMES and "input" not in names
     assert found == ((value,) if seen else ())
+
+
+# -- what providers that are not strict take for true ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw", [b"true", b"1", b"1.0", b"2", b"-1", b"1e999", b'"true"', b'"True"', b'"on"', b'"y"', b'"1"', b'"\\u0079es"']
+)
+def test_these_are_taken_for_true(raw: bytes) -> None:
+    assert reads_as_true(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [None, b"false", b"null", b"0", b"0.0", b"-0", b'""', b'"FALSE"', b'"off"', b'"no"', b'"0"', b"[]", b"{}", b"[1]"],
+)
+def test_these_are_not_taken_for_true(raw: bytes | None) -> None:
+    assert not reads_as_true(raw)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from aibridge.server.demo.simulator import SimulatedProvider
-from tests.exchanges import EXCHANGES, Exchange
+from tests.exchanges import CHAT, EXCHANGES, Exchange
 from tests.house.in_process import ADA, InProcess, bridge_before
 from tests.server.http.raw import Reply, connected
 from tests.upstream.raw_provider import Peer, RawProvider, raw_provider
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 every_dialect = pytest.mark.parametrize("exchange", EXCHANGES, ids=[exchange.dialect for exchange in EXCHANGES])
 SILENT = {"no type": b"", "text/plain": b"content-type: text/plain; charset=utf-8\r\n"}
 every_silence = pytest.mark.parametrize("kind", SILENT.values(), ids=SILENT.keys())
+EVENT_STREAM, JSON = b"content-type: text/event-stream\r\n", b"content-type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +105,46 @@ async def test_an_empty_answer_is_no_stream_that_ended(exchange: Exchange) -> No
     assert reply.status == 502
     [end] = house.recorder.ends
     assert end.state == "upstream_error"
+
+
+# -- `stream` is no boolean -----------------------------------------------------------------------------
+
+
+@every_dialect
+@pytest.mark.parametrize("stream", ["1", "1.0", '"true"', "0", '"false"', "null", "[]"])
+async def test_what_comes_is_read_by_its_type_however_a_stream_was_asked_for(exchange: Exchange, stream: str) -> None:
+    for kind, body in ((EVENT_STREAM, exchange.stream), (JSON, exchange.body)):
+        async with gateway_before(kind, body) as (house, provider):
+            reply = await asked(house, exchange, stream)
+
+        assert (reply.status, reply.body) == (200, body)
+        assert_recorded(house, exchange)
+        assert b'"stream":%b' % stream.encode() in provider.peers[0].bodies[0]
+
+
+@pytest.mark.parametrize("stream", ["true", "1", "1.0", '"True"', '"on"'])
+@pytest.mark.parametrize("usage", ["0", "false", "null", '"false"', "0.0", "[]"])
+async def test_usage_is_asked_for_and_hidden_where_the_client_does_not_want_it(stream: str, usage: str) -> None:
+    async with gateway_before(EVENT_STREAM, CHAT.stream) as (house, provider):
+        reply = await asked(house, CHAT, stream, f'{{"include_usage":{usage}}}')
+
+    assert b'"include_usage":true' in provider.peers[0].bodies[0]
+    assert b"usage" not in reply.body
+    assert_recorded(house, CHAT)
+
+
+@pytest.mark.parametrize("usage", ["1", '"yes"', "1.0"])
+async def test_usage_that_the_client_asks_for_in_its_own_way_is_not_hidden(usage: str) -> None:
+    async with gateway_before(EVENT_STREAM, CHAT.stream) as (house, provider):
+        reply = await asked(house, CHAT, "true", f'{{"include_usage":{usage}}}')
+
+    assert b'"include_usage":true' in provider.peers[0].bodies[0]
+    assert reply.body == CHAT.stream
+
+
+@pytest.mark.parametrize("stream", ["false", "0", "0.0", '""', '"False"', "null", "[]"])
+async def test_no_usage_is_asked_for_where_no_stream_is(stream: str) -> None:
+    async with gateway_before(JSON, CHAT.body) as (house, provider):
+        await asked(house, CHAT, stream, '{"include_usage":0}')
+
+    assert b'"stream_options":{"include_usage":0}' in provider.peers[0].bodies[0]

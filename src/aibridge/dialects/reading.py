@@ -76,6 +76,22 @@ def said_in(found: JsonObject, name: str) -> str | None:
     return text(decoded(raw)) if raw is not None and raw[:1] == b'"' else None
 
 
+def reads_as_true(raw: bytes | None) -> bool:
+    """Whether a member's value is `true`, or what a provider that is not strict may take for it (1, "yes").
+
+    What Pydantic takes for false is false (https://docs.pydantic.dev/latest/concepts/conversion_table/).
+    """
+    if raw == b"true":
+        return True
+    if raw in (None, b"false", b"null"):
+        return False
+    value = decoded(raw)
+    return value.lower() not in _FALSE if isinstance(value, str) else isinstance(value, (int, float)) and value != 0
+
+
+_FALSE = frozenset({"", "0", "f", "false", "n", "no", "off"})
+
+
 def decoded(raw: bytes | None) -> Any:
     """JSON as Python values; None when it cannot be read at all.
 

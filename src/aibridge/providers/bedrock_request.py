@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
-from aibridge.dialects.reading import body_object, decoded, mapping, string_member
+from aibridge.dialects.reading import body_object, decoded, mapping, reads_as_true, string_member
 from aibridge.errors import Header, InvalidRequest
 from aibridge.ports import UpstreamRequest
 from aibridge.providers.bedrock_features import (
@@ -45,7 +45,7 @@ def bedrock_request(
     found = body_object(request.body, _UNIQUE)
     asked = string_member(found, "model") or ""
     model = model_of(asked)
-    verb = "invoke-with-response-stream" if found.is_true("stream") else "invoke"
+    verb = "invoke-with-response-stream" if reads_as_true(found.raw("stream")) else "invoke"
     known = claude_model(model, asked)
     flags = _flags(found, request.headers, known)
     return replace(

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aibridge.dialects.messages import MESSAGES
-from aibridge.dialects.reading import body_object, decoded, mapping, string_member, text
+from aibridge.dialects.reading import body_object, decoded, mapping, reads_as_true, string_member, text
 from aibridge.errors import Header, InvalidRequest, Problem
 from aibridge.ports import CredentialSource, UpstreamRequest
 from aibridge.providers.base import Provider, Settings
@@ -102,7 +102,7 @@ def _outgoing(place: str, model_of: Callable[[str], str], request: UpstreamReque
 
 def _asking(request: UpstreamRequest, found: JsonObject, place: str, model: str) -> UpstreamRequest:
     """A message."""
-    verb = "streamRawPredict" if found.is_true("stream") else "rawPredict"
+    verb = "streamRawPredict" if reads_as_true(found.raw("stream")) else "rawPredict"
     known = claude_model(model)
     # Its flag is not taken here; from the models with adaptive thinking on it needs none.
     efforts = known is None or known.takes_adaptive_thinking

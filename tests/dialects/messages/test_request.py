@@ -217,9 +217,10 @@ def test_members_that_nobody_reads_may_stand_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "streaming"), [("true", True), ("false", False), ("null", False), ('"true"', False)]
+    ("stream", "streaming"),
+    [("true", True), ("false", False), ("null", False), ('"true"', True), ("1.0", True), ("0", False)],
 )
-def test_a_stream_is_asked_for_with_true(stream: str, streaming: bool) -> None:
+def test_a_stream_is_asked_for_with_true_or_what_some_provider_takes_for_it(stream: str, streaming: bool) -> None:
     assert parse(f'{{"model":"m","stream":{stream}}}'.encode()).streaming is streaming
 
 

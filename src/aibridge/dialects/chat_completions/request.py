@@ -28,7 +28,7 @@ from aibridge.dialects.chat_completions.splicing import readable_array
 from aibridge.dialects.chat_completions.stream import ChatReader
 from aibridge.dialects.looping import LoopedReply
 from aibridge.dialects.prompt import last_message, own_words
-from aibridge.dialects.reading import mapping, referenced_ids, request_object, string_member, text
+from aibridge.dialects.reading import mapping, reads_as_true, referenced_ids, request_object, string_member, text
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.turns import Anchor, Hidden, LoopingReply
 from aibridge.errors import InvalidRequest
@@ -104,15 +104,18 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def asking_usage(self) -> Self:
         if not self.streaming:
             return self
+        wanted = False
         if self._stream_options is not None:
-            if self._stream_options.raw("include_usage") not in (None, b"false", b"null"):
+            said = self._stream_options.raw("include_usage")
+            if said == b"true":
                 return self
+            wanted = reads_as_true(said)
             options = self._stream_options.with_members({"include_usage": b"true"})
         elif self._object.raw("stream_options") in (None, b"null"):
             options = b'{"include_usage":true}'
         else:
             return self  # no object: the provider says what is wrong with it
-        return replace(self, _edits={**self._edits, "stream_options": options}, _asks_usage=True)
+        return replace(self, _edits={**self._edits, "stream_options": options}, _asks_usage=not wanted)
 
     @property
     def client_tools(self) -> Sequence[str]:
@@ -187,7 +190,7 @@ def parse(body: bytes) -> ChatRequest:
         options = None
     return ChatRequest(
         model=string_member(found, "model") or "",
-        streaming=found.is_true("stream"),
+        streaming=reads_as_true(found.raw("stream")),
         _object=found,
         _stream_options=options,
         _history=History(found),

@@ -19,7 +19,16 @@ from aibridge.dialects.messages.stream import MessagesReader
 from aibridge.dialects.messages.tools import names, offered, result_block, seen_beside, user_message
 from aibridge.dialects.messages.turns import MessagesTurns
 from aibridge.dialects.prompt import last_message, own_words
-from aibridge.dialects.reading import decoded, elements, mapping, referenced_ids, request_object, string_member, text
+from aibridge.dialects.reading import (
+    decoded,
+    elements,
+    mapping,
+    reads_as_true,
+    referenced_ids,
+    request_object,
+    string_member,
+    text,
+)
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.turns import Anchor, Hidden
 from aibridge.errors import InvalidRequest
@@ -188,7 +197,7 @@ def parse(body: bytes) -> MessagesRequest:
         raise InvalidRequest("metadata: an object is required") from None
     return MessagesRequest(
         model=string_member(found, "model") or "",
-        streaming=found.is_true("stream"),
+        streaming=reads_as_true(found.raw("stream")),
         _object=found,
         _metadata=parsed,
         _last=last_message(found.raw("messages"), _ASIDES),

@@ -11,7 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 from aibridge.dialects.base import Reply, Turn
-from aibridge.dialects.reading import decoded, elements, mapping, request_object, said_in, string_member, text
+from aibridge.dialects.reading import (
+    decoded,
+    elements,
+    mapping,
+    reads_as_true,
+    request_object,
+    said_in,
+    string_member,
+    text,
+)
 from aibridge.dialects.reply import StreamedReply, WholeReply
 from aibridge.dialects.responses.blocking import read_body
 from aibridge.dialects.responses.decoding import read
@@ -202,7 +211,7 @@ def _request(body: bytes, added: frozenset[str], *, takes_tools: bool = True) ->
     words = said_in(found, "input")
     return ResponsesRequest(
         model=string_member(found, "model") or "",
-        streaming=found.is_true("stream"),
+        streaming=reads_as_true(found.raw("stream")),
         prompt=_own_words(words) if words is not None else _prompt(items),
         correlating_tool_call_id=next(filter(None, map(_answered_call, reversed(items))), None),
         _object=found,
