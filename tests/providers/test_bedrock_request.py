@@ -65,6 +65,7 @@ def test_the_model_is_the_configured_one(asked: str, settings: dict[str, Any], g
 
 def test_a_stream_has_its_own_address() -> None:
     assert sent({"stream": True}).url.endswith("/invoke-with-response-stream")
+    assert sent({"stream": 1}).url.endswith("/invoke-with-response-stream")
     assert sent({"stream": False}).url.endswith("/invoke")
 
 

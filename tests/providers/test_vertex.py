@@ -45,6 +45,7 @@ def sent(
 def test_the_model_is_in_the_address(asked: str, settings: dict[str, Any], goes_to: str) -> None:
     assert sent({"model": asked}, **settings).url == f"{PLACE}/{goes_to}:rawPredict"
     assert sent({"model": asked, "stream": True}, **settings).url == f"{PLACE}/{goes_to}:streamRawPredict"
+    assert sent({"model": asked, "stream": 1}, **settings).url == f"{PLACE}/{goes_to}:streamRawPredict"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class _Unready(asyncio.Protocol):
         if self._early or self._over:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._feed, protocol)
-        else:
+        elif not self._transport.is_closing():
             # At once: what TLS has taken in while nobody reads it forgets when the connection then ends.
             self._transport.resume_reading()
 
