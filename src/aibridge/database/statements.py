@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 Value = str | int | float | bytes | None
 Row = Sequence[Value]
@@ -40,7 +41,7 @@ class Statement:
         start = 0
         for size in _SIZES:
             while len(rows) - start >= size:
-                yield self._texts[size], [value for row in rows[start : start + size] for value in row]
+                yield self._texts[size], list(chain.from_iterable(rows[start : start + size]))
                 start += size
 
 
