@@ -61,6 +61,29 @@ async def test_what_is_no_answer_is_unreachable_and_the_connection_ends(upstream
     assert str(failed.value)
 
 
+async def test_a_header_without_an_end_is_not_waited_for(upstream: HttpUpstream) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nx: " + b"y" * (MAX_HEAD + 1))
+        await peer.gone()
+
+    async with raw_provider(play) as provider:
+        with pytest.raises(UpstreamUnreachable, match="too large"):
+            await ask(upstream, post(provider.url))
+
+
+async def test_trailers_without_an_end_are_not_kept(upstream: HttpUpstream) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfive!\r\n0\r\n")
+        await peer.send(b"x: %b\r\n" % (b"y" * 1000) * (MAX_HEAD // 1000 + 3))
+        await peer.gone()
+
+    async with raw_provider(play) as provider:
+        with pytest.raises(UpstreamReset, match="too large"):
+            await ask(upstream, post(provider.url))
+
+
 @pytest.mark.parametrize("sent", BROKEN_BODY.values(), ids=BROKEN_BODY.keys())
 @pytest.mark.parametrize("how", ["end", "reset"])
 async def test_a_body_that_breaks_off_gives_what_came_and_then_an_error(

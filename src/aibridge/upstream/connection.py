@@ -7,7 +7,7 @@ time costs nothing but a note of when.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import httptools
@@ -20,6 +20,7 @@ from aibridge.upstream.large_body import LargeBody, left_behind
 MAX_HEAD = 64 * 1024
 """The largest head of an answer, in bytes of names and values; rate-limit and policy headers grow."""
 _WITHOUT_BODY = (204, 304)
+_FRAMING = (b"content-length", b"transfer-encoding")
 _LARGE_BODY = 64 * 1024  # bytes; above this a second write is cheaper than a copy, and may meet an early answer
 
 
@@ -40,6 +41,10 @@ class Connection(asyncio.Protocol):
         self._large: LargeBody | None = None  # that the answer under way is to
         self._body: list[bytes] = []  # what one read brought
         self.on_body = self._body.append  # called by httptools
+        self._fields: list[Header] = []  # of the head that is being read, then of trailers, which nobody reads
+        keep = self._fields.append
+        # Called for each of twenty-five headers; a method of this class would cost twice as much.
+        self.on_header: Callable[[bytes, bytes], None] = lambda name, value: keep((name, value))
         self.idle_since = 0.0
 
     # -- one request -----------------------------------------------------------------------------------
@@ -54,8 +59,8 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         answer = self._answer = Answer(self._loop, self._resume, decode=decode)
         self._parser = httptools.HttpResponseParser(self)
-        self._headers: list[Header] = []
-        self._head_size = 0
+        self._fields.clear()
+        self._head_fed = 0
         self._bodiless = bodiless
         self._until_closed = True
         self._begun = False
@@ -106,11 +111,14 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._parser is None:
+        answer = self._answer
+        if answer is None or self._parser is None:
             # Nobody asked. What comes now would be taken for the answer to the next request.
             self.close()
             return
         self._last = self._loop.time()
+        if not answer.status:
+            self._head_fed += len(data)
         fault = ""
         try:
             self._parser.feed_data(data)
@@ -120,6 +128,8 @@ class Connection(asyncio.Protocol):
             fault = "the provider's answer is not valid HTTP"
         if self._body:
             self._hand_on()
+        if (self._fields or not answer.status) and self._is_too_large(answer):
+            fault = fault or "the head of the provider's answer is too large"
         if fault:
             self._fail(fault)
             self.close()  # also when the answer was whole and something unasked followed it
@@ -162,29 +172,23 @@ class Connection(asyncio.Protocol):
             raise ValueError("more than was asked for")  # would be taken for the answer to the next request
         self._begun = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD:
-            raise ValueError("head too large")
-        self._headers.append((name, value.rstrip(b" \t")))  # llhttp leaves what may follow a value
-        lowered = name.lower()
-        if lowered == b"content-length" or (lowered == b"transfer-encoding" and b"chunked" in value.lower()):
-            self._until_closed = False
-
     def on_headers_complete(self) -> None:
         if self._answer is None or self._parser is None:
             raise ValueError("an answer that nobody asked for")
+        headers = [(name, value.rstrip(b" \t")) for name, value in self._fields]  # llhttp leaves what may follow a value
+        self._fields.clear()
+        if self._head_fed > MAX_HEAD and _size(headers) > MAX_HEAD:
+            raise ValueError("head too large")
         status = self._parser.get_status_code()
         if 100 <= status < 200:  # interim; the answer follows
-            self._headers = []
-            self._until_closed = True
             return
+        if any(_frames(*header) for header in headers if header[0].lower() in _FRAMING):
+            self._until_closed = False
         if status in _WITHOUT_BODY:
             self._until_closed = False
         if self._large is not None:
             self._large.heard(status)
-        self._answer.start(status, self._headers)
-        self._headers = []  # for trailers, which are no headers (RFC 9110 section 6.5.1) and read by nobody
+        self._answer.start(status, headers)
         if self._bodiless:
             self._whole(reusable=False)
 
@@ -194,6 +198,10 @@ class Connection(asyncio.Protocol):
             self._whole(reusable=self._parser.should_keep_alive())
 
     # -- inside ----------------------------------------------------------------------------------------
+
+    def _is_too_large(self, answer: Answer) -> bool:
+        """Whether more has come of a head that is not whole, or of trailers (RFC 9110 section 6.5.1), than there may be."""
+        return (_size(self._fields) if answer.status else self._head_fed) > MAX_HEAD
 
     def _hand_on(self) -> None:
         """Gives the answer what came of its body, in one piece."""
@@ -274,3 +282,12 @@ class Connection(asyncio.Protocol):
         waited = self._timeouts.stall if self._deadline is None else self._timeouts.first_byte
         self._answer.fail(UpstreamStalled(f"the provider sent nothing for {waited:g} s"))
         self.abandon()
+
+
+def _size(fields: Sequence[Header]) -> int:
+    return sum(len(name) + len(value) for name, value in fields)
+
+
+def _frames(name: bytes, value: bytes) -> bool:
+    """Whether a header says where the body ends."""
+    return name.lower() == b"content-length" or b"chunked" in value.lower()
