@@ -183,8 +183,9 @@ class ReplyWriter:
             self.abandon()
 
     async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        """A whole answer of known length, which `headers` do not tell."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        """A whole answer of known length."""
+        length = (b"content-length", b"%d" % len(body))
+        await self.start(status, [*[h for h in headers if h[0].lower() != b"content-length"], length])
         await self.end(body)
 
 

@@ -364,7 +364,7 @@ async def test_the_log_grows_ahead_of_what_is_written_and_loses_nothing(tmp_path
     assert await writer.close()
 
     assert sizes[-1] > 1.25 * in_use, "there is room"
-    assert len(set(sizes)) <= 6, "seldom grown"
+    assert len(set(sizes)) <= 12, "seldom grown: five times, and each may be seen half-way"
     with closing(sqlite3.connect(copied)) as connection:
         assert connection.execute("SELECT count(*), sum(length(text)) FROM notes").fetchone() == (64, 640_000)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
