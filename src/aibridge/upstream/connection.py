@@ -175,7 +175,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._answer is None or self._parser is None:
             raise ValueError("an answer that nobody asked for")
-        headers = [(name, value.rstrip(b" \t")) for name, value in self._fields]  # llhttp leaves what may follow a value
+        headers = [
+            (name, value.rstrip(b" \t")) for name, value in self._fields
+        ]  # llhttp leaves what may follow a value
         self._fields.clear()
         if self._head_fed > MAX_HEAD and _size(headers) > MAX_HEAD:
             raise ValueError("head too large")
